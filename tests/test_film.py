@@ -1,8 +1,12 @@
 """The film of a training: its frames are the grids' first images, at every snapshot, whatever happened to the run."""
 
+import os
 import shlex
 import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +15,12 @@ from support import run_cli, tiny
 
 from ganvas import image_io
 from ganvas.config import TrainConfig, replace
-from ganvas.runs import cleaning, film
+from ganvas.errors import GanvasError
+from ganvas.runs import cleaning, curves, film
 from ganvas.runs.folder import Run
+from ganvas.runs.log import read_jsonl
 from ganvas.training.start import train
+from ganvas.training.state import TrainState
 
 
 def longer(kimg: float = 3.0, *, family: str = "mlp", **knobs: object) -> TrainConfig:
@@ -102,6 +109,73 @@ def test_film_that_a_killed_session_did_not_make_is_made_by_the_same_command(
     train(longer(plot=True), out=".", name=run.path.name, quiet=True)
     assert len(frames(run.film)) == 4
     assert run.state_file.stat().st_mtime_ns == before
+
+
+def test_film_of_an_earlier_session_is_renewed_in_a_complete_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The film of a first session that was stopped; the second one was killed before its own."""
+    monkeypatch.chdir(run.path.parent)
+    for grid in run.grids[2:]:
+        grid.rename(grid.with_suffix(".later"))
+    assert len(frames(film.save(run))) == 2
+    for grid in run.path.glob("*.later"):
+        grid.rename(grid.with_suffix(".png"))
+    (run.path / "losses.png").write_bytes(b"")
+    for drawing in ("training.webp", "losses.png"):
+        os.utime(run.path / drawing, (0, 0))
+    train(longer(plot=True), out=".", name=run.path.name, quiet=True)
+    assert len(frames(run.film)) == 4
+    drawn = {name: (run.path / name).stat() for name in ("training.webp", "losses.png")}
+    assert drawn["losses.png"].st_size > 0
+    train(longer(plot=True), out=".", name=run.path.name, quiet=True)
+    assert all((run.path / name).stat().st_mtime_ns == stat.st_mtime_ns for name, stat in drawn.items())
+
+
+def disturb_round(
+    monkeypatch: pytest.MonkeyPatch, at: int, disturb: Callable[[tuple[dict[str, Any], dict[str, Any]]], object]
+) -> None:
+    """Calls `disturb` with what the round after `at` images returns, in a run named x."""
+    train_round, state_file = TrainState.train_round, Run(Path("runs/x")).state_file
+
+    def disturbed(self: TrainState, batches: Any, nimg: int) -> Any:
+        result = train_round(self, batches, nimg)
+        if nimg == at and state_file.exists():  # else it is one of the trial
+            disturb(result)
+        return result
+
+    monkeypatch.setattr(TrainState, "train_round", disturbed)
+
+
+def test_run_that_fails_has_its_film_and_curves_and_names_the_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
+    disturb_round(monkeypatch, 2500, lambda result: result[0].update({"D/loss": result[0]["D/loss"] * float("nan")}))
+    with pytest.raises(GanvasError, match="no longer a finite number") as raised:
+        train(longer(plot=True), name="x", quiet=True)
+    assert "ganvas diagnose runs/x says what went wrong" in str(raised.value)
+    run = Run(Path("runs/x"))
+    assert len(frames(run.film)) == 3
+    assert (run.path / "losses.png").exists()
+    monkeypatch.setattr(curves, "plot", lambda *_: 1 / 0)
+    with pytest.raises(GanvasError, match="no longer a finite number"):
+        train(longer(plot=True), name="x", quiet=True)
+
+
+@pytest.mark.parametrize(("at", "events"), [(1500, ["interrupted"]), (2980, ["interrupted", "done"])])
+def test_interrupted_training_says_what_there_is_and_how_it_goes_on(
+    at: int, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturb_round(monkeypatch, at, lambda _: signal.raise_signal(signal.SIGINT))
+    done = len(events) == 2
+    words = "the run is complete" if done else "the same command resumes from there"
+    with pytest.raises(KeyboardInterrupt, match=rf"stopped at {(at + 20) / 1000:g} kimg; {words}"):
+        train(longer(), name="x", quiet=True)
+    run = Run(Path("runs/x"))
+    written = read_jsonl(run.path / "events.jsonl")
+    assert [event["event"] for event in written] == events
+    assert not done or {"seconds", "peak_bytes"} <= written[-1].keys()
+    last = (run.path / "log.txt").read_text().splitlines()[-5:]
+    first = "Done: 3 kimg in" if done else "To resume:          ganvas train runs/x"
+    assert first in last[0]
+    for line, end in zip(last[1:], (run.grids[-1], "sample runs/x", "evaluate runs/x", "diagnose runs/x"), strict=True):
+        assert line.endswith(str(end))
 
 
 def test_film_that_cannot_be_written_leaves_the_run_complete() -> None:

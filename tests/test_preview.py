@@ -1,4 +1,4 @@
-"""The row of images under the progress bar: what each protocol sends, and what is then on the screen."""
+"""The images under the progress bar: what each protocol sends, and what is then on the screen."""
 
 import base64
 import io
@@ -8,6 +8,7 @@ import select
 import struct
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from rich.console import Console
 from ganvas import preview
 from ganvas.preview import Preview, Protocol, choose_protocol, encode_sixel, render
 from ganvas.progress import ProgressBar
+from ganvas.training.progress import ProgressReporter
 
 ROWS, COLUMNS = 24, 80
 
@@ -176,14 +178,14 @@ def test_half_blocks_in_256_colours_are_near() -> None:
 def test_a_row_fits_into_any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview, "_cell_pixels", lambda: (19, 9))
     for height, width in ((8, 8), (28, 28), (64, 48), (128, 512), (40, 8)):
-        images = random_images(8, height, width)
-        for columns in (1, 10, 40, 80, 250):
+        images = random_images(10, height, width)
+        for columns, needed in product((1, 10, 40, 80, 250), (0, 10)):
             for rows in (1, 6, 24, 60):
-                lines, text = render(images, "blocks", columns, rows)
+                lines, text = render(images, "blocks", columns, rows, needed=needed)
                 assert lines <= max(0, rows // 3)
                 longest = max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in text.split("\r\n"))
                 assert longest < columns or not text
-                assert render(images, "kitty", columns, rows)[0] <= rows // 4
+                assert render(images, "kitty", columns, rows, needed=needed)[0] <= rows // (3 if needed else 4)
         assert render(images, "blocks", 80, 24)[0], "a usual terminal shows all of these"
     assert strip_of(render(random_images(8, 64, 64), "iterm", 80, 24)[1]).width * 19 * 6 / 64 / 9 < 80
 
@@ -246,11 +248,50 @@ def test_sixels_have_the_colours_of_the_pixels() -> None:
     assert not encode_sixel(Image.fromarray(ramp)).rstrip("\x1b\\").endswith("-"), "it would scroll"
 
 
+PROTOCOLS: list[Protocol] = ["blocks", "kitty", "iterm", "sixel"]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_ten_classes_are_all_shown_in_a_usual_terminal(protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview, "_cell_pixels", lambda: (20, 10))
+    colours = [(25 * i, 0, 250 - 25 * i) for i in range(10)]
+    images = [Image.new("RGB", (28, 28), colour) for colour in colours]
+    lines, text = render(images, protocol, COLUMNS, ROWS, needed=10)
+    assert lines == 8, "a third of the terminal"
+    if protocol == "blocks":
+        screen = Screen()
+        screen.feed(text)
+        for i, colour in enumerate(colours):
+            assert (screen.pixels(4 * (i // 5), 9 * (i % 5), 8, 8) == colour).all()
+    else:
+        pixels = decode_sixel(text) * 2.55 if protocol == "sixel" else np.asarray(strip_of(text))
+        height, width, _ = pixels.shape
+        assert width * lines * 20 / height / 10 < COLUMNS
+        for i, colour in enumerate(colours):
+            middle = pixels[height * (1 + 2 * (i // 5)) // 4, width * (1 + 2 * (i % 5)) // 10]
+            assert np.allclose(middle, colour, atol=5)
+
+
+def test_classes_that_would_be_too_small_are_left_out() -> None:
+    images = random_images(10, 28, 28)
+    assert render(images, "blocks", 30, ROWS, needed=10) == render(images, "blocks", 30, ROWS)
+
+
+def test_a_training_shows_one_image_of_each_class(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    monkeypatch.setenv("LINES", str(ROWS))
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    ProgressReporter(1000).show_images(lambda n: random_images(n, 28, 28), classes=10)
+    screen = Screen()
+    screen.feed(terminal.getvalue())
+    assert [line for line in screen.lines() if line] == [" ".join(["▀" * 8] * 5)] * 8
+
+
 def test_images_stay_under_the_bar_when_messages_are_printed_and_when_it_ends(console: Console) -> None:
     shown, images = Preview(console), random_images()
     with ProgressBar(10, console=console, interval=0) as bar:
         for i in range(25):  # more than the screen has lines
-            bar.update(i % 10, "before", "after")
+            bar.update(i % 10, "before", ("after",))
             if i % 4 == 0:
                 shown.show(images[i % 3 :])
             with shown.hidden():

@@ -1,6 +1,9 @@
-"""The estimate of the time left follows the speed of the last half minute."""
+"""The time left follows the speed of the last half minute, and is seen in any terminal."""
 
+import io
 import math
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,63 @@ def test_time_left_with_rounds_longer_than_half_a_minute_uses_the_last_round(mon
 )
 def test_duration_is_never_negative(seconds: float, text: str) -> None:
     assert progress.format_duration(seconds) == text
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        return True
+
+
+TICK = {
+    "nimg": 54_000, "kimg_per_s": 1.708, "D/loss": {"mean": 0.66}, "G/loss": {"mean": 0.766}, "quality": 0.198,
+    "best": 0.191,
+}  # fmt: skip
+
+
+def report_tick(monkeypatch: pytest.MonkeyPatch, term: str = "xterm", columns: int = 80, **changed: float) -> str:
+    """What a training of 60 kimg prints in a terminal of so many columns, with one tick."""
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": term, "COLUMNS": str(columns), "LINES": "24"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setattr(progress.SpeedMeter, "per_second", changed.get("kimg_per_s", 1.708) * 1000)
+    with ProgressReporter(60_000, preview=False) as reporter:
+        reporter.report_tick({**TICK, **changed})
+        reporter.update_bar(54_000, last=True)
+    return terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (30, "90%  left 0:04"),
+        (60, "90%  left 0:04  1,708 images/s"),
+        (80, "90%  left 0:04  1,708 images/s  quality 0.198"),
+        (120, "90%  left 0:04  1,708 images/s  quality 0.198  D 0.660  G 0.766  best 0.191"),
+    ],
+)
+def test_bar_shows_the_time_left_and_as_much_more_as_fits(
+    columns: int, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", report_tick(monkeypatch, columns=columns))
+    line = [line for line in re.split(r"[\r\n]", printed) if "kimg" in line][-1].rstrip()
+    assert line.startswith("54.0/60 kimg ")
+    assert line.endswith(f" {shown}")
+    assert len(line) <= columns
+    assert len(re.findall("[━╸╺]", line)) >= min(progress.MIN_BAR_WIDTH, columns - 29)
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_terminal_without_a_cursor_gets_a_line_for_each_tick(term: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = "kimg 54.0/60  1,708 images/s  D 0.660  G 0.766  quality 0.198 (best 0.191)  left 0:04\n"
+    assert report_tick(monkeypatch, term) == expected
+
+
+@pytest.mark.parametrize(("speed", "text"), [(0.5, "0.5"), (9.96, "10"), (9.7, "9.7"), (1708.4, "1,708")])
+def test_slow_speeds_are_not_0(speed: float, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert progress.format_rate(speed) == text
+    assert f"  {text} images/s  " in report_tick(monkeypatch, "dumb", kimg_per_s=speed / 1000)
+    assert f"  {text} images/s  " in report_tick(monkeypatch, kimg_per_s=speed / 1000)

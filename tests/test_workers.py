@@ -77,6 +77,13 @@ def test_failing_run_is_an_outcome_and_the_next_one_runs_while_the_caller_handle
     assert not is_complete(job("good", batch=10)), "a run of another configuration is not complete"
 
 
+def test_run_of_a_comparison_has_a_film() -> None:
+    one = job("x", kimg=2.0, snapshot_kimg=1.0)
+    assert worker.run_job(one, quiet=True) == ""
+    assert one.run.film == Path("runs/x/training.webp")
+    assert not (one.run.path / "losses.png").exists(), "the report has its curves"
+
+
 @pytest.mark.slow
 def test_killed_run_is_an_outcome_and_the_same_call_completes_it(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

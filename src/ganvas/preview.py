@@ -1,4 +1,4 @@
-"""A row of images in a terminal, under the line where a progress bar is.
+"""A row or two of images in a terminal, under the line where a progress bar is.
 
 What a terminal can show is read from the environment. It is never asked: an answer that does not come would block.
 """
@@ -22,11 +22,17 @@ Protocol = Literal["kitty", "iterm", "sixel", "blocks"]
 IMAGES = 8
 """Images in a row, at most; fewer in a narrow terminal."""
 
+MAX_IMAGES = 16
+"""Images in two rows, at most, where one of each class is shown."""
+
 BLOCK_LINES = 12
 """Lines of a row of half blocks, at most, and a third of the terminal's; a line is two pixels."""
 
 LINES = 6
 """Lines of a row by a graphics protocol, at most, and a quarter of the terminal's."""
+
+MIN_BLOCK_PIXELS = 7
+"""The shorter side of an image in half blocks, at least, where it is reduced so that one of each class fits."""
 
 MIN_PIXELS, MAX_PIXELS = 64, 128
 """Height of an image by a graphics protocol: smaller ones are enlarged by a whole factor, larger ones reduced."""
@@ -52,13 +58,13 @@ class Preview:
         self.shown = shown and _can_show(console)
         self._protocol: Protocol = choose_protocol(os.environ)
         self._images: Sequence[Image.Image] = ()
-        self._lines = 0
+        self._lines = self._needed = 0
         self._size: tuple[int, int] | None = None
 
-    def show(self, images: Sequence[Image.Image]) -> None:
-        """Shows other images, L or RGB, of one size; as many as fit into the terminal."""
+    def show(self, images: Sequence[Image.Image], needed: int = 0) -> None:
+        """Shows other images, L or RGB, of one size: `needed` ones or as many as fit; see `render`."""
         if self.shown and images:
-            self._images = images
+            self._images, self._needed = images, needed
             self._draw()
 
     def follow_size(self) -> None:
@@ -86,7 +92,8 @@ class Preview:
     def _draw(self) -> None:
         self._size = columns, lines = self._console.size
         erasing = self._erasing()
-        self._lines, text = render(self._images, self._protocol, columns, lines, self._console.color_system)
+        colours = self._console.color_system
+        self._lines, text = render(self._images, self._protocol, columns, lines, colours, self._needed)
         if self._lines:  # scrolls where the lines are missing; the cursor comes back to its own
             text = "\n" * self._lines + f"{_ESC}[{self._lines}A{_ESC}7\r\n{text}{_ESC}8"
         self._write(erasing + text)
@@ -145,19 +152,37 @@ def _cell_pixels() -> tuple[int, int] | None:
 
 
 def render(
-    images: Sequence[Image.Image], protocol: Protocol, columns: int, lines: int, colours: str = "truecolor"
+    images: Sequence[Image.Image],
+    protocol: Protocol,
+    columns: int,
+    lines: int,
+    colours: str = "truecolor",
+    needed: int = 0,
 ) -> tuple[int, str]:
-    """(lines that it takes, text) of a row of images in a terminal of that size; (0, "") where they do not fit."""
+    """(lines that it takes, text) of images in a terminal of that size; (0, "") where they do not fit.
+
+    They are in one row. Where that has fewer than the `needed` ones, these are in one or two rows of smaller images, of
+    a third of the terminal's lines at most; if they would be too small, the one row is shown all the same.
+    """
     if protocol == "blocks":
-        return _render_blocks(images, columns, lines, colours)
+        return _render_blocks(images, columns, lines, colours, needed)
     width, height = images[0].size
     cell_h, cell_w = _cell_pixels() or (2, 1)
     ratio = (width / height + 1 / GAP) * cell_h / cell_w  # of an image and its gap, in columns to lines
     used = min(LINES, lines // 4, int((columns - 1) / ratio))
     if used < 2:
         return 0, ""
+    n = in_row = min(IMAGES, int((columns - 1) / (used * ratio)))
+    if n < needed:
+        per_row = {rows: -(-needed // rows) for rows in (1, 2)}
+        fitting = {
+            rows: min(LINES, lines // 3 // rows, int((columns - 1) / (m * ratio))) for rows, m in per_row.items()
+        }
+        rows = max(fitting, key=fitting.__getitem__)
+        if fitting[rows] >= 2:
+            used, n, in_row = fitting[rows] * rows, needed, per_row[rows]
     pixels = used * cell_h // 6 * 6 if protocol == "sixel" else 0  # whole bands; a part of one would scroll
-    strip = _join(images[: min(IMAGES, int((columns - 1) / (used * ratio)))], pixels)
+    strip = _join(images[:n], in_row, pixels)
     if protocol == "sixel":
         return used, encode_sixel(strip)
     file = io.BytesIO()
@@ -174,39 +199,55 @@ def render(
     )
 
 
-def _join(images: Sequence[Image.Image], height: int = 0) -> Image.Image:
-    """Images side by side, of that height in pixels or one that suits them."""
-    w, h = images[0].size
+def _join(images: Sequence[Image.Image], in_row: int, pixels: int = 0) -> Image.Image:
+    """Images in rows: of `pixels` in height altogether, at most, or of a height that suits them."""
+    (w, h), rows = images[0].size, -(-len(images) // in_row)
     own = h * -(-MIN_PIXELS // h) if h < MIN_PIXELS else min(h, MAX_PIXELS)
-    height = height or own
+    height = pixels * GAP // (rows * (GAP + 1) - 1) if pixels else own  # with the gaps between the rows
     size, smoothing = (max(1, round(w * height / h)), height), Image.Resampling.BOX
     gap = height // GAP
-    strip = Image.new("RGB", (len(images) * (size[0] + gap) - gap, height))
+    strip = Image.new("RGB", (min(in_row, len(images)) * (size[0] + gap) - gap, rows * (height + gap) - gap))
     for i, image in enumerate(images):
-        strip.paste(image.convert("RGB").resize(size, smoothing), (i * (size[0] + gap), 0))
+        row, column = divmod(i, in_row)
+        strip.paste(image.convert("RGB").resize(size, smoothing), (column * (size[0] + gap), row * (height + gap)))
     return strip
 
 
-def _render_blocks(images: Sequence[Image.Image], columns: int, lines: int, colours: str) -> tuple[int, str]:
+def _render_blocks(
+    images: Sequence[Image.Image], columns: int, lines: int, colours: str, needed: int
+) -> tuple[int, str]:
     """Two pixels a character: the upper half block in the colour of the upper one, on that of the lower one.
 
-    Small images are enlarged by a whole factor if all fit; larger ones are reduced so that four of them fit.
+    Small images are enlarged by a whole factor if all fit; larger ones are reduced so that four of them fit, or the
+    `needed` ones in two rows.
     """
     width, height = images[0].size
-    most = 2 * min(BLOCK_LINES, lines // 3)
-    scale = min(most / height, (columns // 4 - 1) / width, 1.0)
-    enlarged = min(most // height, (columns // IMAGES - 1) // width)
-    scale = float(enlarged) if enlarged > 1 else scale
-    if scale * width < 1 or most < 4:
+
+    def choose_factor(in_row: int, rows: int) -> float:
+        """The largest at which so many images fit; a whole one from 2 on."""
+        most = 2 * min(BLOCK_LINES, lines // 3 // rows)
+        factor = min(most / height, (columns // in_row - 1) / width)
+        return float(int(factor)) if factor >= 2 else min(factor, 1.0)
+
+    scale = max(choose_factor(IMAGES, 1), min(choose_factor(4, 1), 1.0))
+    if scale * width < 1 or lines < 6:
         return 0, ""
+    n = in_row = min(IMAGES, columns // (round(width * scale) + 1))
+    if n < needed:
+        per_row = {rows: -(-needed // rows) for rows in (1, 2)}
+        factors = {rows: choose_factor(m, rows) for rows, m in per_row.items()}
+        rows = max(factors, key=factors.__getitem__)
+        if factors[rows] * min(width, height) >= min(MIN_BLOCK_PIXELS, width, height):
+            scale, n, in_row = factors[rows], needed, per_row[rows]
     size = round(width * scale), max(2, round(height * scale))
-    n = min(IMAGES, len(images), columns // (size[0] + 1))
     smoothing = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
     small = [np.asarray(image.convert("RGB").resize(size, smoothing)).tolist() for image in images[:n]]
     below = [[None] * size[0]]  # under the last pixels where their number is odd
-    small = [rows + below * (size[1] % 2) for rows in small]
+    small = [pixels + below * (size[1] % 2) for pixels in small]
     text = [
-        " ".join(_format_blocks(image[i], image[i + 1], colours) for image in small) for i in range(0, len(small[0]), 2)
+        " ".join(_format_blocks(image[y], image[y + 1], colours) for image in small[i : i + in_row])
+        for i in range(0, len(small), in_row)
+        for y in range(0, len(small[0]), 2)
     ]
     return len(text), "\r\n".join(text)
 

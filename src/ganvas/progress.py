@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -13,6 +13,9 @@ from ganvas.terminal import escape_in_console
 WINDOW_SECONDS = 30.0
 """Seconds over which a speed is measured."""
 
+MIN_BAR_WIDTH = 10
+"""Columns that a bar keeps while the text after it still has a part to leave out."""
+
 DELAY = 0.7
 """Seconds after which `progress_bar` appears: short work needs none."""
 
@@ -20,10 +23,12 @@ DELAY = 0.7
 class ProgressBar:
     """A bar between two texts, on terminals only. Use as a context manager; elsewhere nothing is shown.
 
+    A terminal that only prints line after line (TERM=dumb) shows none either.
+
     Args:
         total: the amount of work.
         console: the rich console that messages above the bar are printed on; by default one on stderr.
-        shown: show it, if the console is a terminal.
+        shown: show it, if the console is a terminal that can move its cursor.
         interval: seconds between two updates; others are dropped.
         transient: remove the bar at the end.
     """
@@ -32,7 +37,7 @@ class ProgressBar:
         self, total: int, *, console: Any = None, shown: bool = True, interval: float = 0.1, transient: bool = False
     ) -> None:
         self.console = console or make_console()
-        self.shown = shown and self.console.is_terminal
+        self.shown = shown and self.console.is_terminal and not self.console.is_dumb_terminal
         self._interval, self._updated_at = interval, -interval
         if self.shown:
             from rich.progress import BarColumn, Progress, TextColumn
@@ -60,13 +65,31 @@ class ProgressBar:
         """Whether the interval since the last update has passed."""
         return time.monotonic() - self._updated_at >= self._interval
 
-    def update(self, done: float, before: str, after: str, total: int | None = None, *, last: bool = False) -> None:
-        """Shows the amount of work done, and the two texts; nothing if no update is due, unless it is the last one."""
+    def update(
+        self, done: float, before: str, after: Sequence[str], total: int | None = None, *, last: bool = False
+    ) -> None:
+        """Shows the amount of work done, and the two texts; nothing if no update is due, unless it is the last one.
+
+        The parts of `after` are in the order of their importance: in a narrow terminal the last ones are left out.
+        """
         if not (last or self.is_due):
             return
         self._updated_at = time.monotonic()
         if self.shown:
-            self._bar.update(self._task, completed=done, before=before, after=after, total=total)
+            text = self._join_fitting(before, after)
+            self._bar.update(self._task, completed=done, before=before, after=text, total=total)
+
+    def _join_fitting(self, before: str, after: Sequence[str]) -> str:
+        """The first part of the text after the bar, and as many more as fit."""
+        from rich.cells import cell_len
+
+        width = self.console.width - cell_len(before) - MIN_BAR_WIDTH - 2  # a space on each side of the bar
+        text, *more = after
+        for part in more:
+            if cell_len(longer := f"{text}  {part}") > width:
+                break
+            text = longer
+        return text
 
 
 class Advance(Protocol):
@@ -91,7 +114,7 @@ def progress_bar(title: str, total: int, *, shown: bool) -> Iterator[Advance]:
             bar.__enter__()
         if visible and bar.is_due:
             speed.update(done)
-            bar.update(done, title, f"{done:,}/{total:,}  left {speed.format_time_left(total - done)}")
+            bar.update(done, title, (f"{done:,}/{total:,}  left {speed.format_time_left(total - done)}",))
 
     try:
         yield advance
@@ -132,6 +155,11 @@ def make_console(*, quiet: bool = False) -> Any:
     from rich.console import Console
 
     return escape_in_console(Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True))
+
+
+def format_rate(per_second: float) -> str:
+    """Formats an amount a second: 1,708, 9.7, 0.5."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
 
 
 def format_duration(seconds: float) -> str:

@@ -67,7 +67,7 @@ class ProgressDisplay:
             names.append(f"{job.name} {nimg / 1000:.1f}/{total / 1000:g}")
         self._speed.update(done)
         left = self._speed.format_time_left(len(self._jobs) - done)
-        listed = "  ".join(names[:_MAX_NAMES]) + ("  …" if len(names) > _MAX_NAMES else "")
+        listed = names[:_MAX_NAMES] + ["…"] * (len(names) > _MAX_NAMES)
         self._bar.update(
-            done, f"{len(self._ended)}/{len(self._jobs)} runs", f"{done / len(self._jobs):4.0%}  left {left}  {listed}"
+            done, f"{len(self._ended)}/{len(self._jobs)} runs", (f"{done / len(self._jobs):4.0%}  left {left}", *listed)
         )

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from ganvas.comparison.jobs import Job, interrupted_outcome, is_complete
 from ganvas.errors import GanvasError
+from ganvas.runs import film
 from ganvas.runs.folder import Run
 from ganvas.runs.log import append_text
 from ganvas.trackers import processes
@@ -42,6 +43,8 @@ def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0) -> str:
         _wait_for_lock(job.run, lock_timeout)
         told = processes.listeners(job.config)
         train(job.config, recipe=job.recipe, out=job.out, name=job.name, quiet=quiet, listeners=told)
+        with suppress(GanvasError):  # the run is complete without it
+            film.save(job.run)  # its curves are in the report
     except GanvasError as error:
         return " ".join(str(error).splitlines())
     except KeyboardInterrupt:

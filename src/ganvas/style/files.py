@@ -13,7 +13,7 @@ from PIL import Image
 from ganvas.animation import save_animation
 from ganvas.errors import GanvasError
 from ganvas.interrupts import raise_on_signal
-from ganvas.progress import ProgressBar, format_duration
+from ganvas.progress import ProgressBar, format_duration, format_rate
 from ganvas.style.images import StyleImage
 from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.plan import TransferPlan, plan_transfer
@@ -161,10 +161,8 @@ def _make_frame(image: StyleImage, transfer: TransferPlan) -> np.ndarray:
     return np.asarray(resized).transpose(2, 0, 1)
 
 
-def _describe_progress(now: Iterate) -> str:
-    """Iterations, size, loss, speed and the time left."""
+def _describe_progress(now: Iterate) -> tuple[str, ...]:
+    """Iterations and the time left, size, loss, speed."""
     speed = now.iteration / max(now.seconds, 1e-9)
-    return (
-        f"{now.iteration}/{now.iterations}  {now.width}×{now.height}  loss {now.loss:.3f}  {speed:.1f} it/s  "
-        f"left {format_duration(now.seconds_left)}"
-    )
+    done = f"{now.iteration}/{now.iterations}  left {format_duration(now.seconds_left)}"
+    return done, f"{now.width}×{now.height}", f"loss {now.loss:.3f}", f"{format_rate(speed)} it/s"

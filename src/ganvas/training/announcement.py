@@ -1,14 +1,16 @@
-"""What a run says at its start: notes about its data and configuration, its sizes and its cost; and at its end."""
+"""What a run says at its start: notes about its data and configuration, its sizes and its cost; and where it ends."""
 
 import os
 import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from ganvas import networks, user_code
 from ganvas.config import TrainConfig
 from ganvas.data import ImageSet
 from ganvas.data.imageset import count_smaller
+from ganvas.errors import GanvasError
 from ganvas.recipes import describe_preset, suggest_preset
 from ganvas.runs.folder import Run
 from ganvas.training import distributed, precision
@@ -58,15 +60,47 @@ def describe(
     return "\n".join(lines)
 
 
-def describe_results(run: Run, fakes: Path) -> str:
-    """What a training has made, and the commands that follow it, ready to be copied into a shell."""
+def quote(run: Run) -> str:
+    """The path of a run, ready to be copied into a command in a shell."""
     path = str(run) if not str(run).startswith("-") else os.path.join(os.curdir, str(run))
-    quoted = subprocess.list2cmdline([path]) if os.name == "nt" else shlex.quote(path)
+    return subprocess.list2cmdline([path]) if os.name == "nt" else shlex.quote(path)
+
+
+def describe_results(run: Run, fakes: Path, *, stopped: bool = False) -> str:
+    """What a training has made, and the commands that follow it, ready to be copied into a shell.
+
+    Args:
+        fakes: the newest grid; a training that is stopped in haste draws none.
+        stopped: before its end: one of the commands resumes it.
+    """
+    quoted = quote(run)
+    resumes = stopped and distributed.world_size() == 1  # else the command that started the processes does
     lines = {
-        "Generated images": fakes,
+        **({"To resume": f"ganvas train {quoted}"} if resumes else {}),
+        **({"Generated images": fakes} if fakes.exists() else {}),
         **({"Their film": run.film} if run.film else {}),
         "More images": f"ganvas sample {quoted}",
         "How good they are": f"ganvas evaluate {quoted}",
         "What goes wrong": f"ganvas diagnose {quoted}",
     }
     return "\n".join(f"  {name + ':':19} {text}" for name, text in lines.items())
+
+
+def explain_non_finite(run: Run, nimg: int, names: Sequence[str], saved: str) -> GanvasError:
+    """The error of a run that numbers end which are not finite.
+
+    Args:
+        nimg: where they came.
+        names: the quantities, as in stats.jsonl: D/loss.
+        saved: what is known of the state on disk, in words.
+    """
+    network, quantity = names[0].split("/")
+    if "D/fake" in names and "D/real" not in names:  # D is sound: it is G that has given such images
+        network, quantity = "G", "output"
+    return GanvasError(
+        f"The {quantity} of {network} is no longer a finite number, at {nimg / 1000:g} kimg "
+        f"(first in {', '.join(names)}); {run} stopped, and {saved}.",
+        expected="finite losses and gradients",
+        fix=f"ganvas diagnose {quote(run)} says what went wrong; start a run with a smaller --{network.lower()}-lr, or "
+        "with gradient penalties (--r1 --r2).",
+    )

@@ -16,7 +16,7 @@ from ganvas.features.frozen import FrozenNetwork
 from ganvas.game.moves import Game, Penalties, train_d, train_g
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
-from ganvas.progress import format_duration
+from ganvas.progress import format_duration, format_rate
 from ganvas.training import distributed, precision
 from ganvas.training.state import TrainState
 
@@ -99,9 +99,8 @@ def format_cost(cost: CostEstimate, config: TrainConfig, images_per_s: float | N
 
 def format_speed(total_images: int, images_per_s: float) -> str:
     """The speed of a trial, and how long a run of so many images takes at it, in a line."""
-    speed = f"{images_per_s:,.0f}" if images_per_s >= 10 else f"{images_per_s:.1g}"
     duration = format_duration(total_images / images_per_s)
-    return f"  {speed} images/s in a trial: {duration} for {total_images / 1000:g} kimg"
+    return f"  {format_rate(images_per_s)} images/s in a trial: {duration} for {total_images / 1000:g} kimg"
 
 
 def _format_flops(flops: int) -> str:

@@ -3,8 +3,8 @@
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,7 @@ class TrainingStopped(GanvasError):
     def __init__(self, run: Run, failure: str, nimg: int) -> None:
         super().__init__(
             f"{failure} {run} is saved at {nimg / 1000:g} kimg.",
-            fix=f"ganvas diagnose {run} says more; --on-failure warn trains on all the same.",
+            fix=f"ganvas diagnose {announcement.quote(run)} says more; --on-failure warn trains on all the same.",
         )
         self.run, self.failure = run, failure
 
@@ -272,15 +272,9 @@ class Session:
                 return
         if self.is_main:
             log.append_event(self.run.path, "non-finite", nimg, quantities=names)
-        network, quantity = names[0].split("/")
-        if "D/fake" in names and "D/real" not in names:  # D is sound: it is G that has given such images
-            network, quantity = "G", "output"
-        raise GanvasError(
-            f"The {quantity} of {network} is no longer a finite number, at {nimg / 1000:g} kimg "
-            f"(first in {', '.join(names)}); {self.run} stopped, and {self._describe_saved_state()}.",
-            expected="finite losses and gradients",
-            fix=f"start a run with a smaller --{network.lower()}-lr, or with gradient penalties (--r1 --r2).",
-        )
+            with suppress(Exception):  # this error is the one to be told
+                self.saver.finish_drawings(self.stop, self.progress.print, waits=False)
+        raise announcement.explain_non_finite(self.run, nimg, names, self._describe_saved_state())
 
     def _follow(self, decision: Decision | None) -> None:
         """Notes the failure if the run is to stop; changes and a restored state are in force already."""
@@ -351,29 +345,33 @@ class Session:
                 metadata["plan"] = self.planner.saved_state()
             self.saver.save(self.nimg, metadata, self.stop)
             self.monitor.on_snapshot(self.nimg)
-            self.progress.show_images(partial(self.saver.read_fakes, self.nimg))
+            self.progress.show_images(partial(self.saver.read_fakes, self.nimg), self.shape.classes)
             self.saver.plot()
             self.listeners.written()
         self.saved_nimg, self.ticked_at = self.nimg, time.perf_counter()  # saving is not training time
 
     def _finish(self, stopped: bool) -> None:
-        done = not stopped and not self.failure
+        """Notes how the session ended, draws the curves and the film, and prints what there is.
+
+        A run that is stopped in its last round is done.
+        """
+        done = self.nimg >= self.total and not self.failure
+        if stopped:
+            received = {"signal": signal.Signals(self.stop.signals[0]).name} if self.stop else {}  # or another rank's
+            log.append_event(self.run.path, "interrupted", self.nimg, **received)
         if done:
             peak = memory.peak_bytes(self.state.device)
             elapsed = {} if self.planner is None else {"elapsed": round(self.planner.elapsed, 1)}
             seconds = round(self.seconds, 1)
             log.append_event(self.run.path, "done", self.nimg, seconds=seconds, **elapsed, peak_bytes=peak)
-        elif stopped:
-            received = {"signal": signal.Signals(self.stop.signals[0]).name} if self.stop else {}  # or another rank's
-            log.append_event(self.run.path, "interrupted", self.nimg, **received)
-        self._draw(partial(self.saver.finish_plot, stopped=stopped), "losses.png")
-        if not self.stop.overdue:
-            self._draw(self.saver.finish_film, "The film")
+        self.saver.finish_drawings(self.stop, self.progress.print, waits=not stopped)
         self.saver.check_folder()
+        self.progress.update_bar(self.nimg, last=True)
         if done:
-            self.progress.update_bar(self.nimg, last=True)
             seconds = self.seconds if self.planner is None else elapsed["elapsed"]
             self.progress.print(f"Done: {self.nimg / 1000:g} kimg in {seconds:.0f} s.\n{self._describe_results()}")
+        elif stopped:
+            self.progress.print(self._describe_results(stopped=True))
 
     def _check_results(self) -> None:
         """Of a run that was complete before: writes again what is missing, and says what is damaged."""
@@ -382,17 +380,10 @@ class Session:
         logs = [read(self.run.path).describe_damage(self.run.path / name) for name, read in log.READERS.items()]
         for damage in filter(None, [*self.run.find_damage(), *logs]):
             self.progress.print(f"Note: {damage}")
-        if self.run.film is None:  # an earlier session was killed before it, or made none
-            self._draw(self.saver.finish_film, "The film")
+        self.saver.finish_drawings(self.stop, self.progress.print, outdated_at=self.nimg)
 
-    def _draw(self, draw: Callable[[], None], name: str) -> None:
-        try:
-            draw()
-        except GanvasError as error:  # the run is complete without it
-            self.progress.print(f"{name} could not be drawn: {error}")
-
-    def _describe_results(self) -> str:
-        return announcement.describe_results(self.run, self.saver.fakes_file(self.nimg))
+    def _describe_results(self, *, stopped: bool = False) -> str:
+        return announcement.describe_results(self.run, self.saver.fakes_file(self.nimg), stopped=stopped)
 
 
 def _crosses_multiple(before: int, now: int, every: int) -> bool:

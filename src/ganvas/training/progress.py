@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image
 
-from ganvas.preview import IMAGES, Preview
-from ganvas.progress import ProgressBar, SpeedMeter, format_duration, make_console
+from ganvas.preview import IMAGES, MAX_IMAGES, Preview
+from ganvas.progress import ProgressBar, SpeedMeter, format_duration, format_rate, make_console
 from ganvas.runs.log import append_text
 from ganvas.training.planning import Planner
 
@@ -32,7 +32,7 @@ class ProgressReporter:
         self._speed = SpeedMeter()
         self._total, self._log = total, None
         self._planner: Planner | None = None
-        self._losses = self._quality = ""
+        self._losses = self._quality = self._best = ""
         self._d_name = "critic" if critic else "D"
 
     def __enter__(self) -> "ProgressReporter":
@@ -57,22 +57,29 @@ class ProgressReporter:
             self._console.print(text, markup=False)
         self._write_log(text)
 
-    def show_images(self, read: Callable[[int], Sequence[Image.Image]]) -> None:
-        """Shows the images that `read` returns, called with the most that are needed."""
+    def show_images(self, read: Callable[[int], Sequence[Image.Image]], classes: int = 0) -> None:
+        """Shows the images that `read` returns, called with the most that are needed: one of each class, if they fit.
+
+        Args:
+            read: the first n images, class by class if there are classes.
+            classes: their number; 0 where training is not conditional.
+        """
         if self._preview.shown:
-            self._preview.show(read(IMAGES))
+            needed = min(classes, MAX_IMAGES)
+            self._preview.show(read(max(IMAGES, needed)), needed)
 
     def update_bar(self, nimg: int, *, last: bool = False) -> None:
         """Updates the bar and the speed, at most ten times a second, and at the end."""
         if last or self._bar.is_due:
             self._preview.follow_size()
             self._speed.update(nimg)
-            speed = f"{self._speed.per_second:,.0f}" if self._speed.per_second else "–"
-            left = self._format_time_left(nimg)
+            speed = format_rate(self._speed.per_second) if self._speed.per_second else "–"
+            done = f"{nimg / self._total:4.0%}  left {self._format_time_left(nimg)}"
+            more = (f"{speed} images/s", self._quality, self._losses, self._best)
             self._bar.update(
                 nimg,
                 f"{nimg / 1000:.1f}/{self._total / 1000:g} kimg",
-                f"{nimg / self._total:4.0%}  {speed} images/s  {self._losses}{self._quality}  left {left}",
+                (done, *filter(None, more)),
                 total=self._total,
                 last=last,
             )
@@ -82,13 +89,17 @@ class ProgressReporter:
         losses = ((self._d_name, "D/loss"), ("G", "G/loss"))
         self._losses = "  ".join(f"{name} {line[key]['mean']:.3f}" for name, key in losses if key in line)
         if "quality" in line:
-            best = f" (best {line['best']:.3g})" if "best" in line else ""
-            self._quality = f"  quality {line['quality']:.3g}{best}"
+            self._quality = f"quality {line['quality']:.3g}"
+            self._best = f"best {line['best']:.3g}" if "best" in line else ""
         speed = line["kimg_per_s"] * 1000
-        left = self._format_time_left(line["nimg"], speed)
-        text = (
-            f"kimg {line['nimg'] / 1000:.1f}/{self._total / 1000:g}  {speed:,.0f} images/s  "
-            f"{self._losses}{self._quality}  left {left}"
+        quality = f"{self._quality} ({self._best})" if self._best else self._quality
+        text = "  ".join(
+            [
+                f"kimg {line['nimg'] / 1000:.1f}/{self._total / 1000:g}",
+                f"{format_rate(speed)} images/s",
+                *filter(None, (self._losses, quality)),
+                f"left {self._format_time_left(line['nimg'], speed)}",
+            ]
         )
         if self._bar.shown:
             self._write_log(text)

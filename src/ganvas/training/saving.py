@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,27 +173,46 @@ class Saver:
         if hasattr(os, "setpriority"):  # at equal priority it would slow training down where every core is busy
             os.setpriority(os.PRIO_PROCESS, process.pid, 19)
 
-    def finish_plot(self, *, stopped: bool) -> None:
-        """Draws losses.png for the last time, after the process that may be drawing it.
+    def finish_drawings(
+        self,
+        stop: StopRequests,
+        report: Callable[[str], object],
+        *,
+        waits: bool = True,
+        outdated_at: int | None = None,
+    ) -> None:
+        """Draws losses.png for the last time, and makes the film of the grids so far, if --plot is set.
 
-        Raises:
-            GanvasError: it cannot be drawn; the run is complete without it.
+        Args:
+            stop: once a request is overdue, no film is made.
+            report: called with what could not be drawn, and why: the run goes without.
+            waits: for the process that may be drawing losses.png; else it is ended.
+            outdated_at: of a complete run, its images: only what a killed session left out or did not renew is drawn.
         """
         if self._plot_process is not None:
-            if stopped:
+            if not waits:
                 self._plot_process.terminate()
             self._plot_process.wait()
-        if self._plots:
-            curves.plot([self._run], self._losses_file)
+        stats, losses = self._run.path / "stats.jsonl", self._losses_file
+        if self._plots and (outdated_at is None or _is_outdated(losses, stats)):
+            _draw(lambda: curves.plot([self._run], losses), losses.name, report)
+        film_due = outdated_at is None or _is_outdated(self._run.film, self.fakes_file(outdated_at))
+        if self._runtime.plot and film_due and not stop.overdue:
+            _draw(lambda: film.save(self._run), "The film", report)
 
-    def finish_film(self) -> None:
-        """Makes the film of the grids so far.
 
-        Raises:
-            GanvasError: it cannot be written; the run is complete without it.
-        """
-        if self._runtime.plot:
-            film.save(self._run)
+def _draw(draw: Callable[[], object], name: str, report: Callable[[str], object]) -> None:
+    try:
+        draw()
+    except GanvasError as error:  # the run is complete without it
+        report(f"{name} could not be drawn: {error}")
+
+
+def _is_outdated(drawing: Path | None, source: Path) -> bool:
+    """Whether a drawing is missing, or older than what it shows."""
+    if drawing is None or not drawing.exists():
+        return True
+    return source.exists() and drawing.stat().st_mtime_ns < source.stat().st_mtime_ns
 
 
 def _name_snapshot(nimg: int) -> str:

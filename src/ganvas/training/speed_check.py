@@ -8,7 +8,7 @@ from ganvas.config import Network, TrainConfig
 from ganvas.config.flags import format_flags
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape
-from ganvas.progress import format_duration
+from ganvas.progress import format_duration, format_rate
 from ganvas.recipes import get_recipe
 from ganvas.training import distributed
 from ganvas.training.estimate import CostEstimate, forward_flops
@@ -71,11 +71,11 @@ def _suggest_flags(cost: CostEstimate, config: TrainConfig, shape: Shape, images
             except GanvasError:  # no network of this family is so narrow
                 break
             if speed >= needed:
-                yield f"{_format_flags(config.network, network)}: about {speed:,.0f} images/s"
+                yield f"{_format_flags(config.network, network)}: about {format_rate(speed)} images/s"
                 break
     light = get_recipe(LIGHT_RECIPE).config.network
     if light.family != config.network.family and (speed := estimate_speed(light)) > 2 * images_per_s:
-        yield f"the recipe {LIGHT_RECIPE} instead: about {speed:,.0f} images/s"
+        yield f"the recipe {LIGHT_RECIPE} instead: about {format_rate(speed)} images/s"
 
 
 def _divide_widths(network: Network, divisor: int) -> Network:
