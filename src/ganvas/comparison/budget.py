@@ -64,20 +64,35 @@ def parse_budget(kimg: float | None, minutes: float | None, pflop: float | None)
     return budgets[0] if budgets else None
 
 
-def apply_budget(config: TrainConfig, budget: Budget) -> TrainConfig:
+def with_unit(config: TrainConfig, budget: Budget | None) -> TrainConfig:
+    """The configuration with a length in minutes or in images, as the budget is: what is chosen depends on that.
+
+    The images of a budget of operations are not known yet; the recipe's stand for them.
+    """
+    if budget is None:
+        return config
+    if budget.kind == "minutes":
+        return replace(config, minutes=budget.amount)
+    return replace(config, kimg=budget.amount if budget.kind == "kimg" else config.kimg or 1.0)
+
+
+def apply_budget(config: TrainConfig, budget: Budget, device: str | None = None) -> TrainConfig:
     """The configuration with the length that the budget allows.
 
     Minutes are those of a run by time, which plans its own images (`ganvas.training.planning`). Operations are counted
     exactly (`round_flops`).
 
+    Args:
+        device: as for `ganvas.training.start.complete`.
+
     Raises:
         GanvasError: what `train` would refuse at its start.
     """
-    if budget.kind == "kimg":
-        return replace(config, kimg=budget.amount)
-    if budget.kind == "minutes":
-        return replace(config, minutes=budget.amount)
-    plan, completed = start.plan(config), start.complete(config)
+    config = with_unit(config, budget)
+    if budget.kind != "PFLOP":
+        return config
+    completed = start.complete(config, device=device)
+    plan = start.plan(completed)
     shape = Shape(*(plan["data"][side] for side in Shape._fields))
     images = budget.amount * 1e15 / round_flops(completed, shape)
     rounds = max(1, round(images / config.images_per_round))
