@@ -180,10 +180,10 @@ def test_candidates_on_the_same_images_share_a_size(
 def test_candidates_take_the_size_of_a_run_on_their_images(write_images: Callable[..., Path]) -> None:
     data = str(write_images(4, 120, 90))
     shape = {"channels": 3, "height": 85, "width": 64, "classes": 0}
-    run = create_run("a", {**DATA, "shape": shape}, data=data)
+    run = folder.create_run(Path("runs"), "a", "mlp", tiny(data), {**DATA, "shape": shape}, package_versions())
     notes: list[str] = []
     dcgan, other, mlp = share_size(
-        parse_candidates(["dcgan", "fast:data=digits", run], knobs={"data": data}), None, "cpu", notes.append
+        parse_candidates(["dcgan", "fast:data=digits", str(run.path)], knobs={"data": data}), None, "cpu", notes.append
     )
     assert (dcgan.config.dataset.resolution, other.config.dataset.resolution) == ("85x64", None)
     assert mlp.config.dataset.resolution is None

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from ganvas.config import TrainConfig, replace
+from ganvas.data import open_images
 from ganvas.errors import GanvasError
-from ganvas.networks import Shape
 from ganvas.training import start
 from ganvas.training.estimate import round_flops
 from ganvas.values import to_number
@@ -86,14 +86,13 @@ def apply_budget(config: TrainConfig, budget: Budget, device: str | None = None)
         device: as for `ganvas.training.start.complete`.
 
     Raises:
-        GanvasError: what `train` would refuse at its start.
+        GanvasError: the data cannot be opened, or do not fit.
     """
     config = with_unit(config, budget)
     if budget.kind != "PFLOP":
         return config
     completed = start.complete(config, device=device)
-    plan = start.plan(completed)
-    shape = Shape(*(plan["data"][side] for side in Shape._fields))
+    shape = start.network_shape(open_images(completed.dataset.options()), completed)
     images = budget.amount * 1e15 / round_flops(completed, shape)
     rounds = max(1, round(images / config.images_per_round))
     return replace(config, kimg=rounds * config.images_per_round / 1000)

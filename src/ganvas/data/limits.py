@@ -84,7 +84,8 @@ def choose_limited_size(options: DataOptions, limit: int, *, progress: bool = Tr
     found = _load_or_compute(source, cache.key("limited size of nearly all", limit, source.stamp), 4, compute)
     if found is None or found[0] == "0":
         return None
-    return LimitedSize(*map(int, found[:3]), found[3])
+    height, width, smaller, example = found
+    return LimitedSize(int(height), int(width), int(smaller), example)
 
 
 def find_default_size(options: DataOptions, *, progress: bool = True) -> Size | None:
