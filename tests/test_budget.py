@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from support import tiny
 
-from ganvas.comparison import budget
 from ganvas.comparison.budget import Budget, apply_budget, parse_budget, shared_budget_kind
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape
+from ganvas.recipes import RECIPES
 from ganvas.training.estimate import round_flops
 
 DIGITS = Shape(1, 8, 8)
@@ -40,9 +40,7 @@ def test_operations_of_a_penalty_are_averaged_over_the_rounds_between_two() -> N
     assert seldom == pytest.approx(without + (always - without) / 4)
 
 
-def test_images_minutes_and_operations_become_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = {"images_per_s": 1000.0, "data": DIGITS._asdict()}
-    monkeypatch.setattr(budget.start, "plan", lambda config: plan)
+def test_images_minutes_and_operations_become_a_length() -> None:
     config = plain()
     assert apply_budget(config, Budget("kimg", 0.3)).kimg == 0.3
     by_time = apply_budget(config, Budget("minutes", 0.5))
@@ -52,6 +50,14 @@ def test_images_minutes_and_operations_become_a_length(monkeypatch: pytest.Monke
     image_flops = round_flops(config, DIGITS)
     spent = apply_budget(config, Budget("PFLOP", 1e-6)).total_images * image_flops
     assert spent == pytest.approx(1e9, abs=20 * image_flops)
+
+
+def test_operations_are_counted_of_a_run_in_images() -> None:
+    """The width that is chosen for ten minutes on a CPU, the recipe's own length, is not that of a longer run."""
+    large = replace(RECIPES["fast"].config, features_net="eye", data="digits28", resolution="48")
+    wide, narrow = (replace(large, g_width=width) for width in (24, 16))
+    images = [apply_budget(one, Budget("PFLOP", 1.0), "cpu").total_images for one in (large, wide, narrow)]
+    assert images[0] == images[1] < images[2]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import run_cli, tiny
 
+from ganvas.comparison.budget import parse_budget
 from ganvas.comparison.candidates import (
     MAX_NAME_LENGTH,
     Candidate,
@@ -20,6 +22,7 @@ from ganvas.comparison.candidates import (
     unique_slugs,
 )
 from ganvas.comparison.comparison import compare
+from ganvas.comparison.images import share_size
 from ganvas.config import replace, to_json
 from ganvas.errors import GanvasError
 from ganvas.recipes import get_recipe
@@ -145,6 +148,47 @@ def test_knobs_without_a_name_or_a_value_are_refused() -> None:
             parse_vary([text])
     with pytest.raises(GanvasError, match="only runs were named"):
         parse_candidates([create_run("a")], vary={"batch": [1]})
+
+
+@pytest.mark.parametrize(
+    ("candidates", "kimg", "sizes", "said"),
+    [
+        (["fast", "dcgan"], None, [(64, 64), (64, 64)], "fast would have 85x64"),
+        (["fast", "cnn"], None, [None, None], ""),  # both choose 85x64 by themselves
+        (["fast", "cnn", "mlp"], 1.0, [(85, 64)] * 3, "cnn would have 120x90 and mlp would have 120x90"),
+        (["cnn", "mlp"], 1.0, [None, None], ""),
+        (["fast:resolution=48", "dcgan"], None, [(48, 48)] * 2, "dcgan would have 64x64"),
+        (["dcgan:resolution=64", "dcgan:resolution=48", "fast"], None, [(64, 64), (48, 48), None], "not be ranked"),
+    ],
+)
+def test_candidates_on_the_same_images_share_a_size(
+    candidates: list[str],
+    kimg: float | None,
+    sizes: list[tuple[int, int] | None],
+    said: str,
+    write_images: Callable[..., Path],
+) -> None:
+    limit = parse_budget(kimg, None if kimg else 10, None)
+    found = parse_candidates(candidates, knobs={"data": str(write_images(4, 120, 90))}, minutes=None if kimg else 10)
+    notes: list[str] = []
+    shared = share_size(found, limit, "cpu", notes.append)
+    assert [one.config.dataset.options().size() for one in shared] == sizes
+    assert len(notes) == bool(said)
+    assert said in " ".join(notes)
+
+
+def test_candidates_take_the_size_of_a_run_on_their_images(write_images: Callable[..., Path]) -> None:
+    data = str(write_images(4, 120, 90))
+    shape = {"channels": 3, "height": 85, "width": 64, "classes": 0}
+    run = folder.create_run(Path("runs"), "a", "mlp", tiny(data), {**DATA, "shape": shape}, package_versions())
+    notes: list[str] = []
+    dcgan, other, mlp = share_size(
+        parse_candidates(["dcgan", "fast:data=digits", str(run.path)], knobs={"data": data}), None, "cpu", notes.append
+    )
+    assert (dcgan.config.dataset.resolution, other.config.dataset.resolution) == ("85x64", None)
+    assert mlp.config.dataset.resolution is None
+    assert len(notes) == 1
+    assert not share_size([dcgan], None, "cpu", notes.append)[0].sized
 
 
 def test_run_of_a_later_version_is_refused() -> None:

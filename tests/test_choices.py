@@ -52,7 +52,9 @@ def write_files(tmp_path: Path) -> Callable[..., Path]:
         ([(40, 30)] * 2, None, None),
         ([(128, 128)] * 2, "64x64", None),
         ([(218, 178)] * 2, "78x64", None),
-        ([(100, 300)] * 2, "64x192", "100x300"),
+        ([(100, 300)] * 2, "52x157", "100x300"),
+        ([(60, 600)] * 2, "29x286", "60x600"),
+        ([(28, 28)] * 2, None, None),
         ([(600, 800)] * 2, "64x85", "256x341"),
         ([(70, 90), (90, 120)], None, "70x70"),
         ([(50, 90), (90, 120)], "50x50", "50x50"),
@@ -78,6 +80,36 @@ def test_size_that_is_not_limited_is_the_default_one(write_files: Callable[..., 
     assert open_images(fast(write_files((70, 90), (90, 120))).dataset.options()).resolution == (64, 64)
 
 
+def test_a_few_small_images_do_not_decide_the_size_and_are_named(write_files: Callable[..., Path]) -> None:
+    data = write_files(*[(70, 90)] * 20, (40, 30))
+    for _ in range(2):  # the second time from the cache
+        config, notes = choose_resolution(fast(data), CPU, progress=False)
+        assert config.dataset.resolution == "64x64"
+        assert notes == [
+            "Images are trained at 64x64 pixels, at most 64 on the shorter side on a CPU; 1 smaller one is enlarged "
+            "(20.png); --resolution changes this."
+        ]
+    default = open_images(tiny(data).dataset.options())
+    assert default.resolution == (16, 16), "saved runs without a resolution have this one"
+    assert "and 1 of 21 fewer than 32 pixels on the shorter side: cropped to 16x16" in default.notes[-1]
+
+
+def test_what_decides_the_size_is_said() -> None:
+    sizes = {(64, 85, 0, ""): "at most 64 on the shorter side", (29, 286, 0, ""): "at most 8,192 in all and 64 on"}
+    sizes |= {(50, 50, 0, ""): "the shorter side of the smallest", (50, 50, 2, "a"): "the shorter side of nearly all"}
+    for size, reason in sizes.items():
+        assert limits.LimitedSize(*size).describe(64).startswith(reason)
+    assert limits.LimitedSize(50, 50, 2, "a").remark == "; 2 smaller ones are enlarged (such as a)"
+
+
+def test_default_size_is_found_without_decoding(
+    write_files: Callable[..., Path], write_images: Callable[..., Path]
+) -> None:
+    for data in (write_files((40, 30)), write_files((70, 90), (90, 120)), write_images(4, 120, 90), "digits"):
+        options = DataOptions(str(data))
+        assert limits.find_default_size(options) == open_images(options).resolution
+
+
 def test_resolution_of_the_user_and_other_families_are_left_alone(write_files: Callable[..., Path]) -> None:
     data = write_files((128, 128), (128, 128))
     for config in (fast(data, resolution="100"), tiny(data)):
@@ -93,7 +125,7 @@ def test_every_family_is_limited_in_a_run_by_time_on_a_cpu(write_files: Callable
 
 
 def test_arrays_are_limited_too(write_images: Callable[..., Path]) -> None:
-    assert choose_limited_size(DataOptions(str(write_images(4, 120, 90))), 64) == (85, 64)
+    assert choose_limited_size(DataOptions(str(write_images(4, 120, 90))), 64) == (85, 64, 0, "")
     assert choose_limited_size(DataOptions("digits"), 64) is None
 
 

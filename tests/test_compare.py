@@ -17,7 +17,8 @@ from ganvas.cli.comparison import compare as compare_command
 from ganvas.comparison import comparison, measurements, worker
 from ganvas.comparison.comparison import Comparison, compare
 from ganvas.comparison.jobs import saved_nimg
-from ganvas.config import replace
+from ganvas.config import leaves, replace
+from ganvas.data import sources
 from ganvas.errors import GanvasError
 from ganvas.evaluation import reference_features
 from ganvas.evaluation.evaluation import evaluate
@@ -141,12 +142,12 @@ def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lengths = itertools.count(1)
-    monkeypatch.setattr(comparison.budget, "apply_budget", lambda config, _: replace(config, kimg=next(lengths) / 10))
+    monkeypatch.setattr(comparison.budget, "apply_budget", lambda config, *_: replace(config, kimg=next(lengths) / 10))
     budget = comparison.budget.parse_budget(None, 0.1, None)
     candidates = comparison.parse_candidates(["small"], vary={"objective": ["rpgan"]})
 
     def planned_kimg() -> list[float | None]:
-        return [job.config.kimg for _, job in comparison._make_plan(Path(), candidates, budget, 2, True)]
+        return [job.config.kimg for _, job in comparison._make_plan(Path(), candidates, budget, 2, "cpu", True)]
 
     assert planned_kimg() == planned_kimg() == [0.1, 0.1]
     for damaged in ('{"request": ', "[]", "{}"):
@@ -244,7 +245,8 @@ def test_curve_of_a_thousand_points_is_thinned_and_keeps_its_ends(finished: Comp
 def test_runs_that_cannot_start_are_reported_with_exit_status_1(
     capsys: pytest.CaptureFixture[str], write_images: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "_check_candidate", lambda candidate: None)  # as where only another machine fails
+    options = lambda candidate, *_: candidate.config.dataset.options()  # noqa: E731
+    monkeypatch.setattr(comparison, "check_on_images", options)  # as where only another machine fails
     wrong: dict[str, Any] = {
         "data": str(write_images()),
         "knobs": (("conditional=true",),),
@@ -313,6 +315,37 @@ def test_what_is_chosen_for_a_recipe_is_said(
     assert sum("D uses the eye instead of lite0" in line for line in notes) == 1
     compare_here([*words], kimg=0.04, seeds=1, knobs={"batch": 20}, out=Path("untold"))
     assert not capfd.readouterr().err
+
+
+def test_photos_are_trained_at_one_size_that_is_said_and_decoded_once(
+    write_images: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    builds, plans = [], []
+    build = sources._build
+    monkeypatch.setattr(sources, "_build", lambda *args, **more: (builds.append(1), build(*args, **more))[1])
+    monkeypatch.setattr(comparison._ComparisonBuilder, "run", lambda self, _: plans.append(self.plan))
+    compare_here(
+        ["fast", "dcgan"], data=str(write_images(40, 120, 90)), minutes=10, seeds=1, quiet=False,
+        knobs={"device": "cpu"},
+    )  # fmt: skip
+    assert [job.config.dataset.options().size() for _, job in plans[0]] == [(64, 64)] * 2
+    assert "are trained at 64x64 pixels, so that they can be ranked; alone, fast would have 85x64" in (
+        " ".join(capfd.readouterr().err.split())
+    )
+    assert len(builds) == 1
+
+
+@pytest.mark.parametrize(("address", "width"), [("host:6379", 64), ("local", 32)])
+def test_what_is_chosen_for_a_cluster_is_for_its_gpus(
+    address: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = []
+    monkeypatch.setattr(comparison._ComparisonBuilder, "run", lambda self, _: plans.append(self.plan))
+    monkeypatch.setattr("ganvas.devices.count_gpus", dict)
+    compare_here(["small", "fast"], kimg=0.04, seeds=1, knobs={"batch": 20, "device": "auto"}, ray=address)
+    assert dict(leaves(plans[0][1][1].config))["g_width"] == width
+    compare_here(["small", "fast"], kimg=0.04, seeds=1, knobs={"batch": 20, "device": "cpu"}, ray=address, out="cpu")
+    assert dict(leaves(plans[1][1][1].config))["g_width"] == 32
 
 
 def test_recipe_knobs_are_refused_where_only_runs_are_named() -> None:

@@ -621,6 +621,9 @@ def test_fix_depends_on_the_present_configuration() -> None:
     assert proposed(OVERFITS, "D overfits", RECIPES["mlp"].config)[0].flags == "--augment ada --ada-target 0.6"
     assert proposed(OVERFITS, "D overfits", RECIPES["cnn-stable"].config)[0].flags == "--augment diffaugment"
     assert proposed(OVERFITS, "D overfits", RECIPES["msg"].config)[0].flags == "--noise 0.1"
+    fast = RECIPES["fast"].config
+    assert proposed(OVERFITS, "D overfits", fast)[0].flags == "--augment diffaugment"
+    assert proposed(OVERFITS, "D overfits", replace(fast, augment="diffaugment"))[0].flags == "--noise 0.1"
 
 
 def test_fix_that_is_in_force_is_not_proposed() -> None:

@@ -192,5 +192,5 @@ def test_varied_minutes_and_devices_have_their_own_base() -> None:
     assert [one.config.optimisation.batch for one in varied] == [preset, own]
     timed = parse_candidates(["cnn-stable"], vary={"minutes": [3, 10]})
     assert [one.config.optimisation.batch for one in timed] == [preset, find_preset("cnn-stable", 10.0)["batch"]]
-    [elsewhere] = parse_candidates(["cnn-stable"], minutes=MINUTES, device="cuda")
+    [elsewhere] = parse_candidates(["cnn-stable:device=auto"], minutes=MINUTES, auto="cuda")
     assert elsewhere.config.optimisation.batch == own

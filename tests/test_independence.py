@@ -384,19 +384,22 @@ def test_comparison_chooses_features_that_no_d_looked_through(monkeypatch: pytes
         config = TrainConfig()
         return Candidate("x", "x", replace(config, network=network, dataset=replace(config.dataset, data="digits")))
 
+    def chosen(*candidates: Candidate) -> str:
+        return comparison._default_features(candidates, [one.config.dataset.options() for one in candidates])
+
     plain, lite0, eye = (candidate(n) for n in (MLP(), Projected(), Projected(features_net="eye")))
-    assert comparison._default_features([plain, lite0]) == "eye"
-    assert comparison._default_features([plain, eye]) == "classifier"
+    assert chosen(plain, lite0) == "eye"
+    assert chosen(plain, eye) == "classifier"
     seen = recorded("eye")
     path = save_generator(Path("taught/snapshots/000000"), Projected(latent=4, g_width=4), d_networks=seen)
     begun = replace(lite0.config.transfer, init_from=str(path))
     after_eye = replace(lite0, config=replace(lite0.config, transfer=begun))
-    assert comparison._default_features([plain, after_eye]) == "classifier", "G comes from a training with the eye"
+    assert chosen(plain, after_eye) == "classifier", "G comes from a training with the eye"
     monkeypatch.setattr(frozen, "is_installed", lambda: False)
-    assert comparison._default_features([plain, lite0]) == "classifier", "D will look through the eye"
+    assert chosen(plain, lite0) == "classifier", "D will look through the eye"
     monkeypatch.setattr(frozen, "is_installed", lambda: True)
     lost = replace(eye, config=replace(eye.config, dataset=replace(eye.config.dataset, data="nothing/here")))
-    assert comparison._default_features([plain, lost]) == "lite0"
+    assert chosen(plain, lost) == "lite0"
 
 
 def test_report_shows_and_marks_what_is_not_independent() -> None:

@@ -20,6 +20,7 @@ from ganvas.diagnosis.rules.table import CONDITIONS, condition
 from ganvas.diagnosis.signals.samples import ReferenceSet
 from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
+from ganvas.recipes import RECIPES
 from ganvas.runs import checkpoint, log, state_metadata
 from ganvas.training import start
 
@@ -236,6 +237,15 @@ def test_remedies_that_the_configuration_excludes_are_replaced_or_left_out() -> 
     assert wasserstein["gp"] == GP
     assert "r1" not in wasserstein
     assert changes("learning rate too low", replace(tiny(), g_lr=0.5, d_lr=0.5)) == {}, "5 is no learning rate"
+
+
+def test_remedy_that_is_in_force_is_replaced_by_its_alternative() -> None:
+    config = RECIPES["fast"].config
+    assert changes("D overfits", config) == {"noise": NOISE}, "it augments, has no momentum, and takes no penalty"
+    assert changes("D overfits", replace(config, noise=NOISE)) == {"noise": 2 * NOISE}
+    augmented = changes("D overfits", tiny(r1=0.0, r2=0.0, augment="diffaugment"))
+    assert augmented.items() >= {"noise": NOISE, "r1": R1_R2, "r2": R1_R2}.items()
+    assert "noise" not in changes("D overfits", tiny(r1=0.0, r2=0.0))
 
 
 def test_every_failure_that_a_running_training_can_correct_has_a_remedy() -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from ganvas.config import TrainConfig, replace
+from ganvas.data import open_images
 from ganvas.errors import GanvasError
-from ganvas.networks import Shape
 from ganvas.training import start
 from ganvas.training.estimate import round_flops
 from ganvas.values import to_number
@@ -64,21 +64,35 @@ def parse_budget(kimg: float | None, minutes: float | None, pflop: float | None)
     return budgets[0] if budgets else None
 
 
-def apply_budget(config: TrainConfig, budget: Budget) -> TrainConfig:
+def with_unit(config: TrainConfig, budget: Budget | None) -> TrainConfig:
+    """The configuration with a length in minutes or in images, as the budget is: what is chosen depends on that.
+
+    The images of a budget of operations are not known yet; the recipe's stand for them.
+    """
+    if budget is None:
+        return config
+    if budget.kind == "minutes":
+        return replace(config, minutes=budget.amount)
+    return replace(config, kimg=budget.amount if budget.kind == "kimg" else config.kimg or 1.0)
+
+
+def apply_budget(config: TrainConfig, budget: Budget, device: str | None = None) -> TrainConfig:
     """The configuration with the length that the budget allows.
 
     Minutes are those of a run by time, which plans its own images (`ganvas.training.planning`). Operations are counted
     exactly (`round_flops`).
 
+    Args:
+        device: as for `ganvas.training.start.complete`.
+
     Raises:
-        GanvasError: what `train` would refuse at its start.
+        GanvasError: the data cannot be opened, or do not fit.
     """
-    if budget.kind == "kimg":
-        return replace(config, kimg=budget.amount)
-    if budget.kind == "minutes":
-        return replace(config, minutes=budget.amount)
-    plan, completed = start.plan(config), start.complete(config)
-    shape = Shape(*(plan["data"][side] for side in Shape._fields))
+    config = with_unit(config, budget)
+    if budget.kind != "PFLOP":
+        return config
+    completed = start.complete(config, device=device)
+    shape = start.network_shape(open_images(completed.dataset.options()), completed)
     images = budget.amount * 1e15 / round_flops(completed, shape)
     rounds = max(1, round(images / config.images_per_round))
     return replace(config, kimg=rounds * config.images_per_round / 1000)

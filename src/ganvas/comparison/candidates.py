@@ -21,7 +21,7 @@ from ganvas.files import make_folder, to_path
 from ganvas.reading import parse_json
 from ganvas.recipes import RECIPES
 from ganvas.runs import lookup
-from ganvas.runs.base import find_base
+from ganvas.runs.base import find_base, trains_on_cpu
 from ganvas.runs.card import d_networks_of, read_card
 from ganvas.runs.folder import Run, differing_knobs
 from ganvas.values import to_text
@@ -42,26 +42,42 @@ class Candidate:
         recipe: the name of the recipe on which it is based.
         config: all knobs; the seed is ignored.
         runs: the existing runs; empty for a candidate that is to be trained.
+        sized: whether the user gives it a resolution.
     """
 
     name: str
     recipe: str
     config: TrainConfig
     runs: tuple[Run, ...] = ()
+    sized: bool = False
+
+    def kind_of_device(self, auto: str) -> str:
+        """`cpu`, or `cuda` for any GPU: what trains it; this machine need not have one.
+
+        Args:
+            auto: what the device `auto` is on the machines that train: `auto` where that is this one, else a name.
+        """
+        name = self.config.runtime.device
+        return "cpu" if trains_on_cpu(auto if name == "auto" else name) else "cuda"
 
     def complete(
-        self, kimg: float | None, minutes: float | None, report: Callable[[str], object] = lambda note: None
+        self,
+        kimg: float | None,
+        minutes: float | None,
+        auto: str = "auto",
+        report: Callable[[str], object] = lambda note: None,
     ) -> "Candidate":
         """The candidate, trained for so many thousand images or minutes, with a value for what it leaves open.
 
         Args:
+            auto: as for `kind_of_device`.
             report: called with each note about its images and about what was chosen.
         """
         from ganvas.training import start  # imports torch, which reading a comparison does not need
 
         config = replace(self.config, kimg=kimg, minutes=minutes)
         with suppress(GanvasError):  # its training says the same
-            config = start.complete(config, report)
+            config = start.complete(config, report, device=self.kind_of_device(auto))
         return dataclasses.replace(self, config=config)
 
     def trained_through(self) -> set[str]:
@@ -92,11 +108,11 @@ class Candidate:
 
 
 def complete_all(
-    candidates: Sequence[Candidate], lengths: Mapping[str, Mapping[str, Any]], *, quiet: bool
+    candidates: Sequence[Candidate], lengths: Mapping[str, Mapping[str, Any]], auto: str, *, quiet: bool
 ) -> list[Candidate]:
     """Completes each candidate with its length (`Candidate.complete`); prints each note once, unless `quiet`."""
     notes: list[str] = []
-    completed = [candidate.complete(**lengths[candidate.name], report=notes.append) for candidate in candidates]
+    completed = [one.complete(**lengths[one.name], auto=auto, report=notes.append) for one in candidates]
     for text in () if quiet else dict.fromkeys(notes):
         print(f"Note: {text}", file=sys.stderr)
     return completed
@@ -174,7 +190,7 @@ def parse_candidates(
     vary: Mapping[str, Sequence[Any]] | None = None,
     decided: Mapping[str, str] | None = None,
     minutes: float | None = None,
-    device: str = "auto",
+    auto: str = "auto",
     note: Callable[[str], object] = lambda text: None,
 ) -> list[Candidate]:
     """The candidates: recipes in the given order, then runs.
@@ -187,7 +203,7 @@ def parse_candidates(
         vary: knob -> values: each recipe gives one candidate for each combination of values.
         decided: knob -> the option of the comparison that sets it, so that no recipe may.
         minutes: the budget of each training, if it is one of time.
-        device: where recipes train that name no device.
+        auto: as for `Candidate.kind_of_device`.
         note: called with a line about each run that is left out.
 
     Raises:
@@ -209,7 +225,7 @@ def parse_candidates(
         if twice := [value for i, value in enumerate(values) if value in values[:i]]:
             raise GanvasError(f"--vary {knob} names {twice[0]} twice.", fix="name each value once.")
     decided = decided or {}
-    new = [one for text in texts for one in _expand_recipe(text, knobs or {}, vary or {}, decided, minutes, device)]
+    new = [one for text in texts for one in _expand_recipe(text, knobs or {}, vary or {}, decided, minutes, auto)]
     return _make_names_unique([*new, *_group_runs(runs, note)])
 
 
@@ -231,7 +247,7 @@ def _expand_recipe(
     vary: Mapping[str, Sequence[Any]],
     decided: Mapping[str, str],
     minutes: float | None,
-    device: str,
+    auto: str,
 ) -> Iterable[Candidate]:
     name, _, assignments = text.partition(":")
     fixed = parse_knobs(_split_commas(assignments)) if assignments else {}
@@ -242,10 +258,12 @@ def _expand_recipe(
     for values in itertools.product(*vary.values()):
         own = dict(zip(vary, values, strict=True))
         given = {**knobs, **fixed, **own}
-        of = {"minutes": minutes or given.get("minutes"), "device": given.get("device", device)}
+        device = given.get("device", "auto")
+        of = {"minutes": minutes or given.get("minutes"), "device": auto if device == "auto" else device}
         _, base, _ = find_base(name, init_from=given.get("init_from"), **of)
         suffix = " ".join(f"{knob}={value}" for knob, value in own.items())
-        yield Candidate(f"{name} {suffix}".strip(), name, replace(base, **given))
+        sized = given.get("resolution") is not None
+        yield Candidate(f"{name} {suffix}".strip(), name, replace(base, **given), sized=sized)
 
 
 def _group_runs(runs: Sequence[Run], note: Callable[[str], object]) -> list[Candidate]:
@@ -287,7 +305,7 @@ def _make_names_unique(candidates: list[Candidate]) -> list[Candidate]:
         taken = {other.name for other in named}
         options = itertools.chain([name], (f"{name} ({i})" for i in itertools.count(2)))
         name = next(option for option in options if option not in taken)
-        named.append(Candidate(name, candidate.recipe, candidate.config, candidate.runs))
+        named.append(dataclasses.replace(candidate, name=name))
     return named
 
 

@@ -1,5 +1,6 @@
 """ganvas.compare: trains recipes on one budget, evaluates all runs in the same way and writes one report."""
 
+import dataclasses
 import math
 import sys
 import time
@@ -9,8 +10,6 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ganvas import user_code
 from ganvas.comparison import budget, measurements, ranking, summary
@@ -24,12 +23,12 @@ from ganvas.comparison.candidates import (
     parse_candidates,
     unique_slugs,
 )
+from ganvas.comparison.images import check_on_images, share_size
 from ganvas.comparison.importers import ImportedRun, import_run
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all
 from ganvas.config import replace, to_json
-from ganvas.config.custom import Custom
-from ganvas.data import open_images
+from ganvas.data import DataOptions, open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
 from ganvas.evaluation import independence
@@ -41,8 +40,6 @@ from ganvas.reading import read_json
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
-from ganvas.training.start import complete, network_shape
-from ganvas.training.state import TrainState
 from ganvas.values import to_flag, to_text, to_whole
 
 MAX_SHOWN = 8
@@ -124,7 +121,7 @@ def compare(
     Args:
         candidates: recipes and run folders; also StyleGAN run folders and JSON files of torch-fidelity, which are
             reported but not ranked.
-        data: what the recipes are trained on; by default each recipe's own data.
+        data: what the recipes are trained on, at one size for all; by default each recipe's own data.
         kimg, minutes, pflop: the budget of each training, at most one of them: thousands of images, minutes, or 10¹⁵
             operations; by default each recipe's own length. Minutes on a CPU start from the recipes' CPU presets.
         seeds: trainings of each recipe, with the seeds 0, 1, 2 …
@@ -158,12 +155,10 @@ def compare(
         raise GanvasError("--data and the knob data were given together.", fix="leave one of them out.")
     all_knobs = {**(knobs or {}), **({} if data is None else {"data": data})}
     note = (lambda text: None) if quiet else partial(print, file=sys.stderr)
-    trained_on = "auto" if ray is None else "cuda"  # a cluster's machines may have GPUs
+    auto = "auto" if ray in (None, "local") else "cuda"  # the machines of a cluster may have GPUs
     own = []
     if ours or not names:
-        own = parse_candidates(
-            ours, knobs=all_knobs, vary=vary, decided=decided, minutes=minutes, device=trained_on, note=note
-        )
+        own = parse_candidates(ours, knobs=all_knobs, vary=vary, decided=decided, minutes=minutes, auto=auto, note=note)
     if len(own) + len(imported) < 2:
         several = len(names) > 1
         raise GanvasError(
@@ -180,14 +175,17 @@ def compare(
             fix="leave those out, or name a recipe, such as cnn.",
         )
     compared = [c.name for c in own] or [run.name for run in imported]
-    features = _default_features(own) if features is None else to_text(features, "features", "an extractor's name")
+    chosen = "eye" if features is None else to_text(features, "features", "an extractor's name")
     weights = None if weights is None else to_text(weights, "weights", "a path")
-    settings = EvaluationSettings(count, features, weights, device)
+    settings = EvaluationSettings(count, chosen, weights, device)
     settings.check()
-    for candidate in own:
-        _check_candidate(candidate)
+    own = share_size(own, limit, auto, note)
+    opened = [check_on_images(candidate, limit, auto) for candidate in own]
+    if features is None:
+        settings = dataclasses.replace(settings, features=_default_features(own, opened))
+        settings.check()
     path = make_comparison_folder(out, compared)
-    plan = _make_plan(path, own, limit, seeds, quiet)
+    plan = _make_plan(path, own, limit, seeds, auto, quiet)
     planned = {candidate.name: candidate for candidate, _ in plan}
     own = [planned.get(candidate.name, candidate) for candidate in own]
     builder = _ComparisonBuilder(path, " against ".join(compared), own, imported, plan, limit, settings, quiet, command)
@@ -320,36 +318,18 @@ class _ComparisonBuilder:
         }
 
 
-def _default_features(candidates: Sequence[Candidate]) -> str:
+def _default_features(candidates: Sequence[Candidate], data: Iterable[DataOptions]) -> str:
     """The extractor for all candidates: the eye, or another one if a D looks through it."""
     seen = {name for candidate in candidates for name in candidate.trained_through()}
     labelled = False
     if "eye" in seen:
-        with suppress(GanvasError):  # data that are missing are reported later
-            data = dict.fromkeys(candidate.config.dataset.options() for candidate in candidates)
-            labelled = all(open_images(options).classes > 1 for options in data)
+        with suppress(GanvasError):  # data of a run that are missing are reported later
+            labelled = all(open_images(options).classes > 1 for options in dict.fromkeys(data))
     return independence.default_features(seen, labelled=labelled)
 
 
-def _check_candidate(candidate: Candidate) -> None:
-    """Checks a recipe on its images, and its own networks and losses, as its training would at its start.
-
-    Raises:
-        GanvasError: it cannot be trained on them, or something is wrong with its code; the message names the candidate.
-    """
-    if candidate.runs:
-        return
-    try:
-        config = complete(replace(candidate.config, device="cpu"))  # the one that trains it may be another machine's
-        if config.user_specs() or isinstance(config.network, Custom):
-            shape = network_shape(open_images(config.dataset.options()), config)
-            TrainState.build(config, shape, torch.device("cpu"))
-    except GanvasError as error:
-        raise GanvasError(f"{candidate.name}: {error.what}", expected=error.expected, fix=error.fix) from error
-
-
 def _make_plan(
-    path: Path, candidates: Sequence[Candidate], limit: budget.Budget | None, seeds: int, quiet: bool
+    path: Path, candidates: Sequence[Candidate], limit: budget.Budget | None, seeds: int, auto: str, quiet: bool
 ) -> list[tuple[Candidate, Job]]:
     """The trainings to run; their candidates have the length that the budget allows.
 
@@ -369,9 +349,9 @@ def _make_plan(
             f"{path} holds another comparison.", expected="the same command as before", fix="choose another --out."
         )
     if saved is None:
-        for options in dict.fromkeys(c.config.dataset.options() for c in recipes):
-            open_images(options)  # reports a wrong name once, before any training
-        limited = {c.name: budget.apply_budget(c.config, limit) if limit else c.config for c in recipes}
+        limited = {
+            c.name: budget.apply_budget(c.config, limit, c.kind_of_device(auto)) if limit else c.config for c in recipes
+        }
         lengths = {name: {"kimg": config.kimg, "minutes": config.minutes} for name, config in limited.items()}
         saved = {"request": request, "lengths": lengths}
         write_json(file, saved)
@@ -381,7 +361,7 @@ def _make_plan(
         config = replace(candidate.config, seed=seed, plot=False)  # the report contains the curves
         return Job(config, candidate.recipe, path / "runs", f"{folders[candidate.name]}-seed{seed}")
 
-    planned = complete_all(recipes, saved["lengths"], quiet=quiet)
+    planned = complete_all(recipes, saved["lengths"], auto, quiet=quiet)
     return [(candidate, job(candidate, seed)) for seed in range(seeds) for candidate in planned]
 
 

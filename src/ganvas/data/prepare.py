@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -362,10 +363,23 @@ def _is_opaque(arrays: ImageArrays) -> bool:
     return all((block[:, 3] == 255).all() for block in arrays.blocks())
 
 
+def usual_shorter_side(sizes: Counter[tuple[int, int]]) -> int:
+    """The pixels that the shorter side of all images but the smallest twentieth has at the least."""
+    counts: Counter[int] = Counter()
+    for size, count in sizes.items():
+        counts[min(size)] += count
+    sides = sorted(counts)
+    at_most = accumulate(counts[side] for side in sides)
+    return next(side for side, seen in zip(sides, at_most, strict=True) if seen > sizes.total() // 20)
+
+
 def choose_default_size(
     options: DataOptions, sizes: Counter[tuple[int, int]]
 ) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """The (H, W) to train at, with a note if the user did not choose it and images are resized."""
+    """The (H, W) to train at, with a note if the user did not choose it and images are resized.
+
+    The smallest image decides, unlike in `limits.choose_limited_size`, which says why there are two rules.
+    """
     requested = options.size()
     if requested is not None:
         return requested, ()
@@ -378,5 +392,8 @@ def choose_default_size(
         side *= 2
     all_equal = f"All images have {common[0]}x{common[1]} pixels"
     found = all_equal if len(sizes) == 1 else f"The images have {len(sizes)} different sizes"
+    if side * 2 <= min(usual_shorter_side(sizes), _MAX_DEFAULT_SIDE):
+        small = sum(count for size, count in sizes.items() if min(size) < side * 2)
+        found += f", and {small:,} of {sizes.total():,} fewer than {side * 2} pixels on the shorter side"
     verb = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}[options.fit]
     return (side, side), (f"{found}: {verb} to {side}x{side}; --resolution changes this.",)

@@ -53,8 +53,8 @@ def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bo
     size = choose_limited_size(config.dataset.options(), MAX_SIDE[kind], progress=progress)
     if size is None:
         return config, []
-    resolution = f"{size[0]}x{size[1]}"
-    note = f"Images are trained at {resolution} pixels, at most {MAX_SIDE[kind]} on the shorter side on a {kind}"
+    resolution = f"{size.height}x{size.width}"
+    note = f"Images are trained at {resolution} pixels, {size.describe(MAX_SIDE[kind])} on a {kind}{size.remark}"
     return replace(config, resolution=resolution), [f"{note}; --resolution changes this."]
 
 

@@ -267,16 +267,20 @@ def plan(
     }
 
 
-def complete(config: TrainConfig, report: Callable[[str], object] = lambda note: None) -> TrainConfig:
+def complete(
+    config: TrainConfig, report: Callable[[str], object] = lambda note: None, *, device: str | None = None
+) -> TrainConfig:
     """The configuration that `train` would write: with a value for what it leaves open.
 
     Args:
         report: called with each note about the images and about what was chosen.
+        device: the one that trains, where it is another machine's: `cpu`, or `cuda` for any GPU.
 
     Raises:
         GanvasError: the data cannot be opened.
     """
-    config, images, _ = _open(config, distributed.local_device(config.runtime.device), progress=True)
+    trained_on = distributed.local_device(config.runtime.device) if device is None else torch.device(device)
+    config, images, _ = _open(config, trained_on, progress=True)
     for note in images.notes:
         report(note)
     return config

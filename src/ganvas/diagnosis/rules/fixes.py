@@ -158,9 +158,15 @@ def clip_weights(knobs: Knobs, about: str) -> Mapping[str, Any]:
 
 
 def augment(knobs: Knobs, about: str) -> Mapping[str, Any]:
-    """ADA where the loss has a zero, DiffAugment elsewhere; noise where D sees an image at several sizes."""
+    """ADA where the loss has a zero, DiffAugment elsewhere; noise where D sees an image at several sizes.
+
+    A D that looks through a frozen network is for short runs, which end before ADA's probability has risen from 0.
+    """
     if knobs["family"] == "msg":
         return add_noise(knobs, about)
+    if knobs["family"] == "projected":
+        light = knobs["augment"] in ("none", "translation")
+        return {"augment": "diffaugment"} if light else add_noise(knobs, about)
     if knobs["objective"] in ("wasserstein", "rpgan", "rahinge"):
         return {"augment": "diffaugment"} if knobs["augment"] == "none" else {}
     adapting = knobs["augment"] == "ada" and knobs["ada_target"] > 0

@@ -20,7 +20,8 @@ LiveChange = Callable[[Knobs, str, float | None], Mapping[str, Any]]
 new values of some fields."""
 
 Remedy = tuple[tuple[LiveChange, ...], ...]
-"""Changes that are made one after the other; of each, alternatives, of which the first accepted one is taken."""
+"""Changes that are made one after the other; of each, alternatives, of which the first is taken that is accepted and
+changes something, but none twice."""
 
 
 def changes_of(remedy: Remedy, config: TrainConfig, about: str = "", update: float | None = None) -> dict[str, Any]:
@@ -30,14 +31,19 @@ def changes_of(remedy: Remedy, config: TrainConfig, about: str = "", update: flo
         about: the network concerned, D or G, if it is only one.
         update: the relative change of that network's weights in one update, where it is known.
     """
-    changed = config
+    changed, made = config, list[LiveChange]()
     for alternatives in remedy:
         for change in alternatives:
+            if change in made:
+                break
             try:
-                changed = replace(changed, **change(dict(leaves(changed)), about, update))
+                with_change = replace(changed, **change(dict(leaves(changed)), about, update))
             except GanvasError:  # the configuration excludes it
                 continue
-            break
+            if with_change != changed:
+                changed = with_change
+                made.append(change)
+                break
     return {name: new for name, _, new in differences(config, changed)}
 
 
