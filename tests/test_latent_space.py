@@ -161,13 +161,13 @@ def test_projection_of_photos_by_the_command_line(run: Run, tmp_path: Path) -> N
     photo = tmp_path / "photo.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)).save(photo)
     out = tmp_path / "place"
-    call_cli("project", run.path, photo, photo, "--steps", 6, "--references", 2, "--out", out, check=0)
+    call_cli("project", run.path, photo, photo, "--steps", 6, "--references", 2, "-o", out, check=0)
     with Image.open(out / "projection.png") as sheet, Image.open(out / "search.webp") as film:
         assert sheet.width > 2 * 64
         assert getattr(film, "n_frames", 1) > 2
     latents = load_latents(out / "latents.npz")
     assert torch.allclose(latents.styles[0], latents.styles[1], atol=0.05)
-    call_cli("sample", run.path, "--latents", out / "latents.npz", "--out", tmp_path / "again.png", check=0)
+    call_cli("sample", run.path, "--latents", out / "latents.npz", "-o", tmp_path / "again.png", check=0)
     walked = tmp_path / "walk.webp"
     call_cli("sample", run.path, "--latents", out / "latents.npz", "--video", walked, "--frames", 3, check=0)
     found = ganvas.project(run, [photo], steps=6, references=2, quiet=True)
@@ -609,7 +609,7 @@ def test_scale_enlarges_the_frames_of_a_film(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_sheets_films_and_grids_by_the_command_line(run: Run, tmp_path: Path) -> None:
-    call_cli("directions", run.path, "--out", tmp_path / "d.png", check=0)
+    call_cli("directions", run.path, "-o", tmp_path / "d.png", check=0)
     call_cli("sample", run.path, "--direction", "2", "--amount=-2..2:5", "--out", tmp_path / "a.png", check=0)
     call_cli("sample", run.path, "--direction", "sefa:1", "--video", tmp_path / "a.webp", "--frames", 4, check=0)
     with Image.open(tmp_path / "a.webp") as film:

@@ -11,7 +11,7 @@ from ganvas.cli.output import UsageError, make_console, print_json
 def export(
     run: Annotated[Positional[Path], arg(metavar="RUN")],
     to: Literal["onnx", "pt2", "web", "hub"],
-    out: Path,
+    out: Annotated[Path, arg(aliases=["-o"])],
     half: bool = False,
     licence: str | None = None,
     upload: str | None = None,

@@ -15,7 +15,7 @@ def project(
     seed: int = 0,
     steps: int | None = None,
     references: int | None = None,
-    out: Path = Path("projection"),
+    out: Annotated[Path, arg(aliases=["-o"])] = Path("projection"),
     device: str = "auto",
     json: bool = False,
 ) -> None:
@@ -54,7 +54,7 @@ def directions(
     method: Literal["pca", "sefa"] = "pca",
     seed: int = 0,
     label: str | None = None,
-    out: Path = Path("directions.png"),
+    out: Annotated[Path, arg(aliases=["-o"])] = Path("directions.png"),
     device: str = "auto",
     json: bool = False,
 ) -> None:

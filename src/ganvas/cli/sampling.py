@@ -21,7 +21,7 @@ def sample(
     mix: str | None = None,
     layers: str | None = None,
     noise: str | None = None,
-    out: Path | None = None,
+    out: Annotated[Path | None, arg(aliases=["-o"])] = None,
     each: Path | None = None,
     video: Path | None = None,
     frames: int | None = None,
@@ -169,7 +169,8 @@ def sample(
 
 
 def plot(
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …", help_behavior_hint="")], out: Path | None = None
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN …", help_behavior_hint="")],
+    out: Annotated[Path | None, arg(aliases=["-o"])] = None,
 ) -> None:
     """Plot the training curves of one run, with the film of its images, or of several in one figure.
 
