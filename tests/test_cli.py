@@ -153,6 +153,16 @@ def test_data_prints_json(write_images: Callable[..., Path]) -> None:
     assert report["count"] == 40
 
 
+@pytest.mark.parametrize(
+    "command", [["sample", "RUN"], ["plot", "RUN"], ["project", "RUN", "a.png"], ["directions", "RUN"],
+                ["export", "RUN", "--to", "web"], ["style", "a.png", "b.png"]], ids=lambda command: command[0]
+)  # fmt: skip
+def test_o_is_out(command: list[str]) -> None:
+    refused = call_cli(*command, "-o", "out.html", check=None).stderr  # nothing is there, but the usage is right
+    assert refused
+    assert "nrecognized" not in refused
+
+
 def test_unwritable_output_folder_is_reported() -> None:
     Path("file").write_text("in the way")
     result = run_cli("train", "digits", *TINY, "--out", "file", check=1)

@@ -324,7 +324,7 @@ def compared(network: str, features: str) -> list[dict[str, Any]]:
 def test_features_of_ds_network_are_never_ranked() -> None:
     runs = compared("lite0", "lite0")
     found = rank(["cnn", "fast"], runs)
-    reason = "the features (lite0) are not independent: D of fast looked through lite0"
+    reason = "the features (lite0) are not independent: G of fast was trained through lite0"
     assert found.sentence == f"Not ranked: {reason}."
     assert found.order == found.tests == ()
     assert found.remarks[-1] == "Features that no D looked through can be ranked: --features eye."
@@ -351,8 +351,8 @@ def test_shared_labels_are_ranked_with_a_remark() -> None:
     found = rank(["cnn", "fast"], compared("lite0", "inception"))
     assert found.order == ("fast", "cnn")
     assert found.remarks == (
-        "D of fast looked through lite0; the features (inception) have independent weights, same labels (ImageNet's), "
-        "which favours fast.",
+        "G of fast was trained through lite0; the features (inception) have independent weights, same labels "
+        "(ImageNet's), which favours fast.",
     )
 
 
@@ -418,7 +418,7 @@ def test_report_shows_and_marks_what_is_not_independent() -> None:
         "settings": {"count": 200, "features": "lite0"},
     }  # fmt: skip
     html = render_report(report, Path("none"))
-    assert "Not ranked: the features (lite0) are not independent: D of fast looked through lite0." in html
+    assert "Not ranked: the features (lite0) are not independent: G of fast was trained through lite0." in html
     assert html.count("Fréchet distance (not independent)") >= 3, "in both tables and in the figure"
     assert "Realism (not independent)" in html
     assert "fast: D looked through lite0" in html

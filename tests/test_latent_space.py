@@ -560,7 +560,7 @@ def test_photos_of_a_file_are_mixed_with_seeds_and_with_each_other(tmp_path: Pat
     file = tmp_path / "photos.npz"
     photos = drawn.latents([3, 4], label=2)
     photos.save(file)
-    expected = drawn.mix(photos, [7, 8, 9])
+    expected = drawn.mix(photos, [7, 8, 9], label=2)
     assert expected.labels is not None
     assert (expected.labels == 2).all()
     request = Request(latents=file, mix="7-9")
@@ -572,6 +572,27 @@ def test_photos_of_a_file_are_mixed_with_seeds_and_with_each_other(tmp_path: Pat
     assert both.check_grid(drawn, None) == (9, 3)
     files = ["--latents", file, "--mix", file, "--out", tmp_path / "a.png"]
     assert "photos.npz) the others" in call_cli("sample", tmp_path / "s", *files, check=0).stdout
+    with pytest.raises(GanvasError, match="have their own"):
+        Request(latents=file, mix=str(file), label="1").latents_of(drawn)
+
+
+def test_an_array_of_any_name_may_have_labels_and_space_beside_it(tmp_path: Path) -> None:
+    codes = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", codes=codes, labels=[1, 0], space="w")
+    found = load_latents(tmp_path / "a.npz")
+    assert np.array_equal(found.styles[:, 0], codes)
+    assert found.labels is not None
+    assert found.labels.tolist() == [1, 0]
+    assert found.space == "w"
+    np.savez(tmp_path / "b.npz", labels=[1, 0])
+    with pytest.raises(GanvasError, match="its arrays are labels"):
+        load_latents(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("latents", [[1, 2], "walk.npz"])
+def test_a_walk_between_what_is_no_latents_is_refused(latents: object) -> None:
+    with pytest.raises(GanvasError, match="Latents"):
+        ganvas.load("pretrained:digits").interpolate(latents=latents)  # type: ignore[arg-type]
 
 
 def test_label_is_of_latents_without_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

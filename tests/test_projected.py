@@ -1,6 +1,8 @@
 """The projected family: its networks, the frozen input of D, moment matching, and runs with it."""
 
 import copy
+import os
+import signal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -238,6 +240,18 @@ def test_moments_are_taken_again_where_the_augmentation_has_changed(digits_image
     assert [torch.equal(*pair) for pair in pairwise(bases)] == [True, False, True]
 
 
+def test_new_moments_forget_the_fakes_which_were_in_another_basis(digits_images: ImageSet) -> None:
+    state = state_with_moments(digits_images)
+    moments = state.game.moments
+    assert moments is not None
+    fit_moments(state, digits_images, 0)
+    before = [float(sums.abs().sum()) for sums in moments.running]
+    moments(state.game.fake_input(torch.randn(8, 8), None))
+    assert all(sums.abs().sum() > 0 for sums in moments.running)
+    fit_moments(state, digits_images, 0)
+    assert [float(sums.abs().sum()) for sums in moments.running] == before == [0.0] * len(before)
+
+
 def test_moments_are_of_balanced_classes_where_training_is() -> None:
     """Nine white images for each black one."""
     pixels = np.full((100, 1, 8, 8), 255, np.uint8)
@@ -340,9 +354,8 @@ KNOBS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("knobs", [{}, {"augment_p": "0..1"}], ids=["fast", "moments taken again"])
-def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knobs: dict[str, Any]) -> None:
-    whole = ganvas.train("fast", kimg=0.12, out=tmp_path, name="whole", **KNOBS, **knobs)
+def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ganvas.train("fast", kimg=0.12, out=tmp_path, name="whole", **KNOBS)
     rounds = TrainState.train_round
 
     def interrupted(self, batches, nimg):
@@ -350,10 +363,38 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             raise KeyboardInterrupt
         return rounds(self, batches, nimg)
 
-    monkeypatch.setattr(TrainState, "train_round", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        ganvas.train("fast", kimg=0.12, out=tmp_path, name="parts", **KNOBS, **knobs)
-    monkeypatch.setattr(TrainState, "train_round", rounds)
+    check_resumed(whole, interrupted, tmp_path, monkeypatch)
+
+
+def test_a_run_whose_moments_are_taken_again_resumes_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from where the user stopped it, at which they are not taken again."""
+    monkeypatch.setattr("ganvas.training.loop.CHECK_EVERY", 40)
+    fits = []
+    monkeypatch.setattr(
+        moment_fitting, "fit_moments", lambda state, images, nimg: (fits.append(nimg), fit_moments(state, images, nimg))
+    )
+    whole = ganvas.train("fast", kimg=0.12, out=tmp_path, name="whole", **KNOBS, augment_p="0..1")
+    assert fits == [40, 80, 120]
+    rounds = TrainState.train_round
+
+    def interrupted(self, batches, nimg):
+        if nimg == 48:
+            os.kill(os.getpid(), signal.SIGINT)
+        return rounds(self, batches, nimg)
+
+    check_resumed(whole, interrupted, tmp_path, monkeypatch, augment_p="0..1")
+
+
+def check_resumed(
+    whole: ganvas.Run, interrupted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **knobs: Any
+) -> None:
+    """Trains the same run again, interrupted once, and compares the states."""
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainState, "train_round", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ganvas.train("fast", kimg=0.12, out=tmp_path, name="parts", **KNOBS, **knobs)
     parts = ganvas.train("fast", kimg=0.12, out=tmp_path, name="parts", **KNOBS, **knobs)
     first, second = checkpoint.load(whole.state_file)[0], checkpoint.load(parts.state_file)[0]
     assert first.keys() == second.keys()

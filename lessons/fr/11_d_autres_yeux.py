@@ -308,8 +308,9 @@ print(f"2. {count(load_lite0().drop_classifier()):,} frozen")
 assert count(load_lite0().drop_classifier()) > 100_000  # 2. more, and others have trained them
 
 verdicts = {}
+seen = [{"network": "lite0", "weights": load_frozen("lite0").digest}]
 for judge in ("eye", "lite0"):
-    entry = independence.describe("lite0", load_extractor(judge))
+    entry = independence.describe(seen, load_extractor(judge))
     verdicts[judge] = entry["independence"]["verdict"]
 print("3.", verdicts)
 assert verdicts == {"eye": "independent", "lite0": "not independent"}  # 3. the eye is ...

@@ -93,7 +93,7 @@ def load_latents(path: Path | str) -> Latents:
     """Reads what `Latents.save` wrote, or other programs.
 
     The array is float [k] of one picture, [n k], or [n layers k] of several layers. In an .npz it is called styles, w
-    or z, or is the only one; labels, int [n], and space may be beside it. Where neither a name nor space says in which
+    or z, or is the only other one beside labels, int [n], and space. Where neither a name nor space says in which
     space they lie, several layers are w, and one is z.
 
     Raises:
@@ -110,10 +110,11 @@ def load_latents(path: Path | str) -> Latents:
             raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
         arrays = _read_arrays(path.read_bytes())
         name = next((name for name in ("styles", "w", "z") if name in arrays), None)
-        if name is None and len(arrays) == 1:
-            (name,) = arrays
         if name is None:
-            raise ValueError(f"its arrays are {', '.join(arrays) or 'none'}")
+            others = [other for other in arrays if other not in ("labels", "space")]
+            if len(others) != 1:
+                raise ValueError(f"its arrays are {', '.join(arrays) or 'none'}")
+            (name,) = others
         styles = _check_styles(arrays[name])
         labels = _check_labels(arrays.get("labels"), len(styles))
         in_w = name == "w" or (name != "z" and styles.shape[1] > 1)

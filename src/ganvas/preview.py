@@ -29,7 +29,7 @@ BLOCK_LINES = 12
 """Lines of a row of half blocks, at most, and a third of the terminal's; a line is two pixels."""
 
 LINES = 6
-"""Lines of a row by a graphics protocol, at most, and a quarter of the terminal's."""
+"""Lines of a row by a graphics protocol, at most, and a quarter of the terminal's, or a third with all classes."""
 
 MIN_BLOCK_PIXELS = 7
 """The shorter side of an image in half blocks, at least, where it is reduced so that one of each class fits."""

@@ -240,7 +240,7 @@ class Sampler(Displayed):
         Raises:
             GanvasError: fewer than two seeds, no frames, no such easing, or as `sample_batches`.
         """
-        ends = self._place(seeds if latents is None else latents, label, truncation)
+        ends = self._place(seeds, label, truncation) if latents is None else self.check_latents(latents)
         parts = walk(ends, frames, easing=easing, loop=loop, step=images_per_pass(*self.card.shape[1:3]))
         return (images for part in parts for images in self.draw_batches(part))
 

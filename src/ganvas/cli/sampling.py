@@ -40,7 +40,8 @@ def sample(
             come with Ganvas, hf:owner/name@revision on the hub, or https://…/NAME.safetensors#sha256=DIGEST.
         seeds: Seeds of the images, by default 0-63; the same seed always gives the same image. Of a video, by default
             0-7; with --direction 0-3, of a video 0; with --mix 0-5.
-        label: Generate this class only, by its name or number. Of --latents where the file has no classes itself.
+        label: Generate this class only, by its name or number. Of --latents where the file has no classes itself. With
+            --mix it is for rows and columns; without it seeds beside a file of one class are of that class.
         class_: Another name of --label.
         truncation: Below 1: more typical, less varied. Of several, as 0.5 0.7 1, the grid has a row for each, with the
             same seeds, by default 0-7.

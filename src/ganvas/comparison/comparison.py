@@ -346,7 +346,10 @@ def _make_plan(
         saved = None
     if saved is not None and saved["request"] != request:
         raise GanvasError(
-            f"{path} holds another comparison.", expected="the same command as before", fix="choose another --out."
+            f"{path} holds another comparison.",
+            expected="the same command as before, and the same sizes of images; another version, or another kind of "
+            "device, may choose others",
+            fix="choose another --out.",
         )
     if saved is None:
         limited = {

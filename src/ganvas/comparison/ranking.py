@@ -125,7 +125,7 @@ def _reasons_not_to_rank(
         by_network = _names_by_network(evaluated, independence.NOT_INDEPENDENT)
         features = evaluated[0]["evaluation"]["protocol"]["features"]["extractor"]
         looked = " and ".join(
-            f"D of {_join_names(own)} looked through {network}" for network, own in by_network.items()
+            f"G of {_join_names(own)} was trained through {network}" for network, own in by_network.items()
         )
         reasons.append(f"the features ({features}) are {independence.NOT_INDEPENDENT}: {looked}")
     running = [run for run in evaluated if run["state"] != "failed"]  # failed runs had the budget but ended early
@@ -182,12 +182,13 @@ def _remarks(names: Sequence[str], runs: Sequence[Row]) -> list[str]:
 
 
 def _names_by_network(evaluated: Sequence[Row], verdict: str) -> dict[str, list[str]]:
-    """Network -> the candidates whose D looked through it, where the features have this verdict."""
+    """Network -> the candidates whose G was trained through it, where the features have this verdict."""
     found: dict[str, list[str]] = {}
     for run in evaluated:
         entry = run["evaluation"]["protocol"].get("independence", {})
-        if entry.get("verdict") == verdict and run["candidate"] not in found.setdefault(entry["d_network"], []):
-            found[entry["d_network"]].append(run["candidate"])
+        for one in entry.get("d_networks") or [{"network": entry.get("d_network"), "verdict": entry.get("verdict")}]:
+            if one["verdict"] == verdict and run["candidate"] not in found.setdefault(one["network"], []):
+                found[one["network"]].append(run["candidate"])
     return found
 
 
@@ -197,7 +198,7 @@ def _remarks_on_independence(evaluated: Sequence[Row], metric: str) -> Iterator[
         features = evaluated[0]["evaluation"]["protocol"]["features"]["extractor"]
         labels = independence.LABELS[network]
         yield (
-            f"D of {_join_names(own)} looked through {network}; the features ({features}) have "
+            f"G of {_join_names(own)} was trained through {network}; the features ({features}) have "
             f"{independence.SAME_LABELS} ({labels}'s), which favours {_join_names(own)}."
         )
     if not is_independent(evaluated, metric):

@@ -89,7 +89,7 @@ def choose_limited_size(options: DataOptions, limit: int, *, progress: bool = Tr
 
 
 def find_default_size(options: DataOptions, *, progress: bool = True) -> Size | None:
-    """The size that `ganvas.data.open_images` chooses by itself; None where it finds a mistake in the data.
+    """The size that `ganvas.data.open_images` chooses by itself; None where there is no image to choose it by.
 
     Args:
         options: without a resolution.

@@ -48,7 +48,7 @@ class Moments(nn.Module):
 
     @torch.no_grad()
     def fit(self, reals: Tensor, labels: Tensor | None) -> None:
-        """Takes the moments of the reals from their descriptors, float [n k]; n is to exceed k."""
+        """Takes the moments of the reals from their descriptors, float [n k]; n is to exceed k. Forgets the fakes."""
         spread = reals.std(0)
         spread = spread + 1e-3 * spread.mean() + 1e-12
         whitened = (reals - reals.mean(0)) / spread
@@ -57,6 +57,8 @@ class Moments(nn.Module):
         self.basis.copy_(directions / variances.clamp_min(FLOOR).sqrt() / spread[:, None])
         sums, counts = self._sums(reals, labels)
         self.real_moments.copy_(_mean_and_deviation(sums, counts))
+        self.fake_sums.zero_()  # they were in another basis
+        self.mass.zero_()
 
     def forward(self, descriptors: Tensor, labels: Tensor | None) -> Tensor:
         """The loss of the running moments with this batch of fakes in them, float []; adds the batch to them."""

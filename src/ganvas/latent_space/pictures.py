@@ -199,24 +199,37 @@ class Request:
 
     def _start(self, drawn: Sampler, *, film: bool = False) -> Latents:
         """The latents that are given, or of seeds, moved by --move; films and sweeps are of one class."""
-        seeds, one_class = self._seeds(film=film), film or self.direction is not None
-        return self._moved(drawn, self._points(drawn, self._given, seeds, one_class=one_class))
+        of_seeds = 0 if film or self.direction is not None else None
+        return self._moved(drawn, self._points(drawn, self._given, self._seeds(film=film), of_seeds))
 
     def _sources(self, drawn: Sampler) -> tuple[Latents, Latents]:
-        """What --mix mixes: what gives the coarse layers, and what the fine ones."""
-        coarse = self._points(drawn, self._given, self._seeds(), one_class=True)
-        return coarse, self._points(drawn, self._fine, self.mix or "", one_class=True)
+        """What --mix mixes: what gives the coarse layers, and what the fine ones.
 
-    def _points(self, drawn: Sampler, given: Latents | None, seeds: str, *, one_class: bool) -> Latents:
-        """Latents of a file, of the class of --label where they have none themselves; or those of seeds."""
+        Without --label, seeds beside latents of one class are of that class.
+        """
+        sources = (self._given, self._seeds()), (self._fine, self.mix or "")
+        labels = [given.labels for given, _ in sources if given is not None and given.labels is not None]
+        if self.label is not None and len(labels) == 2:
+            raise _label_of_none()
+        own = labels[0].unique().tolist() if labels else []
+        of_seeds = own[0] if len(own) == 1 else 0
+        coarse, fine = (self._points(drawn, given, seeds, of_seeds) for given, seeds in sources)
+        return coarse, fine
+
+    def _points(self, drawn: Sampler, given: Latents | None, seeds: str, of_seeds: int | None) -> Latents:
+        """Latents of a file, of the class of --label where they have none themselves; or those of seeds.
+
+        Args:
+            of_seeds: the class of seeds without --label, if there are classes; None for each seed its own.
+        """
         number = None if self.label is None else drawn.find_class(self.label)
         if given is None:
-            number = 0 if number is None and one_class and drawn.card.shape.classes else number
+            number = of_seeds if number is None and drawn.card.shape.classes else number
             return drawn.latents(seeds, label=number, truncation=self.truncation)
         if number is not None and given.labels is None:
             given = replace(given, labels=torch.full((len(given),), number))
         elif number is not None and self.mix is None:
-            raise GanvasError("--label chooses a class, and these latents have their own.", fix="leave --label out.")
+            raise _label_of_none()
         return drawn.check_latents(given)
 
     def _moved(self, drawn: Sampler, points: Latents) -> Latents:
@@ -253,6 +266,10 @@ class Request:
             GanvasError: the text is none.
         """
         return parse_amounts("-3..3" if self.amount is None else self.amount)
+
+
+def _label_of_none() -> GanvasError:
+    return GanvasError("--label chooses a class, and these latents have their own.", fix="leave --label out.")
 
 
 def truncated_rows(

@@ -199,7 +199,7 @@ def project(
     trained = find_data(sampler.path, sampler.card.data, shape[:3])
     several = _as_list(photos)
     fit: Fit = trained.fit if trained else "crop"
-    white = _find_white(trained, several, quiet)
+    white = _find_white(trained, several, sampler.card.data["fingerprint"], quiet)
     targets = np.stack([load_photo(photo, shape, fit, white) for photo in several])
     names = tuple(
         f"picture {i + 1}" if isinstance(photo, np.ndarray) else str(photo) for i, photo in enumerate(several)
@@ -245,14 +245,19 @@ def project(
     )
 
 
-def _find_white(trained: DataOptions | None, photos: Sequence[Photo], quiet: bool) -> int:
-    """The number that was white in training, where a photo is a grey file of 16 bits or more; else that of 16 bits."""
+def _find_white(trained: DataOptions | None, photos: Sequence[Photo], fingerprint: str, quiet: bool) -> int:
+    """The number that was white in training, where a photo is a grey file of 16 bits or more; else that of 16 bits.
+
+    Args:
+        fingerprint: of the training pictures: others say nothing about it.
+    """
     if trained is None or not any(map(_is_deep, photos)):
         return 65535
     try:
-        return white_in(open_images(trained, progress=not quiet).notes)
+        images = open_images(trained, progress=not quiet)
     except GanvasError:
         return 65535
+    return white_in(images.notes) if images.fingerprint == fingerprint else 65535
 
 
 def _is_deep(photo: Photo) -> bool:

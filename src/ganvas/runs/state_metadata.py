@@ -59,6 +59,8 @@ def parse_metadata(file: Any, path: Path) -> dict[str, Any]:
         return metadata
     check_fields(metadata, {"seconds": is_number, "recovery": is_object})
     check_fields(metadata["recovery"], _RECOVERY, "'recovery'")
+    if "ema_warmup" in metadata:  # not in those of earlier versions
+        check_fields(metadata, {"ema_warmup": _is_duration})
     if "plan" in metadata:
         check_fields(metadata["plan"], _PLANNER, "'plan'")
         check_fields(metadata["plan"]["plan"], _PLAN, "'plan'")

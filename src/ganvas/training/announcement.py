@@ -35,9 +35,12 @@ def describe(
     (h, w), classes = images.resolution, state.game.G.shape.classes
     preset, recipe = "", run.metadata["recipe"]
     if state.device.type == "cpu":
-        preset = describe_preset(recipe, run.config) or (suggest_preset(recipe, config) if resumed_at is None else "")
+        preset = describe_preset(recipe, run.config) or (
+            suggest_preset(recipe, run.config) if resumed_at is None else ""
+        )
     lines = [f"Note: {note}" for note in (preset, *images.notes, *config.warnings()) if note]
-    if small := count_smaller(images.metadata.get("sizes", {}), images.resolution):
+    told = any("enlarged" in note for note in images.notes)  # where the size was chosen
+    if not told and (small := count_smaller(images.metadata.get("sizes", {}), images.resolution)):
         lines.append(f"Note: Images smaller than {h}x{w}, which are enlarged: {small:,}; --resolution changes this.")
     lines += [f"Skipped {file}: {reason}" for file, reason in images.skipped[:MAX_SKIPPED]]
     if len(images.skipped) > MAX_SKIPPED:

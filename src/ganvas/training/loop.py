@@ -21,7 +21,7 @@ from ganvas.runs.folder import Run
 from ganvas.runs.listeners import Listeners
 from ganvas.training import announcement, compilation, distributed, memory, transfer
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
-from ganvas.training.moment_fitting import fit_moments, refit_moments
+from ganvas.training.moment_fitting import CHECK_EVERY, fit_moments, refit_moments
 from ganvas.training.monitor.monitor import Monitor
 from ganvas.training.monitor.recovery import Decision
 from ganvas.training.planning import Planner
@@ -129,7 +129,7 @@ class Session:
                 with self._count_saving() if snapshot_due else nullcontext():
                     if snapshot_due or tick_due:
                         self._write_tick()
-                    if tick_due:  # not at other snapshots: a resumed run does the same
+                    if _crosses_multiple(before, self.nimg, CHECK_EVERY):
                         refit_moments(self.state, self.images, self.nimg)
                     if snapshot_due or self.failure:
                         self._save()
@@ -272,8 +272,10 @@ class Session:
                 return
         if self.is_main:
             log.append_event(self.run.path, "non-finite", nimg, quantities=names)
-            with suppress(Exception):  # this error is the one to be told
-                self.saver.finish_drawings(self.stop, self.progress.print, waits=False)
+            self._announced_stop = True  # a request ends no more than the drawing
+            if distributed.world_size() == 1:  # several processes end together
+                with suppress(Exception, KeyboardInterrupt):  # this error is the one to be told
+                    self.saver.finish_drawings(self.stop, self.progress.print, waits=False)
         raise announcement.explain_non_finite(self.run, nimg, names, self._describe_saved_state())
 
     def _follow(self, decision: Decision | None) -> None:

@@ -19,6 +19,9 @@ IMAGES = 1536
 BATCH = 48
 """Those of one pass: a frozen network sees small images enlarged."""
 
+CHECK_EVERY = 1000
+"""Images shown between two looks at the augmentation; ticks may be set anew when a run is resumed."""
+
 TOLERANCE = 0.05
 """The change of the augmentation's probability, or of the noise, from which on moments are taken again."""
 

@@ -21,6 +21,7 @@ from ganvas.runs import checkpoint, curves, film, folder, snapshot
 from ganvas.runs.card import find_damage, licence_of
 from ganvas.runs.folder import Run
 from ganvas.training import cancellation, grids
+from ganvas.training.announcement import quote
 from ganvas.training.state import TrainState
 
 MIN_PLOT_INTERVAL = 60
@@ -72,7 +73,8 @@ class Saver:
                     f"{user_code.title(now['network'])}, through which D of {self._run} looks, has other weights than "
                     f"when it was saved: their digest is {now['weights']}, and was {was['weights']}.",
                     expected="the weights it was trained with: the rest of the run would be another training",
-                    fix=f"restore them to go on with this run; or start a new one from it: --new --from {self._run}.",
+                    fix="restore them to go on with this run; or start a new one from it: "
+                    f"--new --from {quote(self._run)}.",
                 )
         self.d_networks = saved
 

@@ -22,7 +22,7 @@ from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.networks import Shape, base
 from ganvas.reading import near_paths
-from ganvas.runs import checkpoint, lookup, state_metadata
+from ganvas.runs import lookup, state_metadata
 from ganvas.runs.card import (
     WEIGHTS,
     d_networks_of,
@@ -241,7 +241,6 @@ def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
     Raises:
         GanvasError: next to nothing fits, new layers would be frozen, or the weights are not finite, or damaged.
     """
-    _load_tensors(origin)
     generator, discriminator = networks.build(config.network, shape)
     if config.loss.spectral_norm:
         networks.apply_spectral_norm(discriminator)
@@ -270,6 +269,7 @@ def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
                 expected="first layers that have learned something: random ones would stay random",
                 fix=difference or "leave --freeze-d out.",
             )
+    _load_tensors(origin)
     return _describe(fits, difference, origin)
 
 
@@ -314,11 +314,13 @@ def take_over(state: TrainState, origin: Origin) -> list[str]:
 def _load_tensors(origin: Origin) -> dict[str, Tensor]:
     """The tensors of G, D (if it is there) and the average, by network and name; their values are checked."""
     if origin.has_d:
-        saved = checkpoint.load(origin.file)[0]
-        tensors = {name: value for name, value in saved.items() if name.partition("/")[0] in ("G", "D", "ema")}
+        with state_metadata.open_state(origin.file, "pt") as file:
+            names = [name for name in file.keys() if name.partition("/")[0] in ("G", "D", "ema")]  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in names}
     else:
         tensors = _as_state(load_file(origin.file))
-    check_values(origin.path, tensors)
+    of_d = {name for name in tensors if name.startswith("D/")}  # may have buffers of whole numbers
+    check_values(origin.path, {n: value for n, value in tensors.items() if n not in of_d or value.is_floating_point()})
     return tensors
 
 

@@ -3,12 +3,15 @@
 const PLAIN = ["seed", "class", "truncation", "mix", "layers", "noise", "place"];
 const OF_SEED = ["seed", "class", "truncation", "mix", "layers"];
 
-/** "pca:0=1.5,sefa:2=-1" -> Map of direction to amount */
+/** "pca:0=1.5,sefa:2=-1" -> Map of direction to amount; 0 alone is pca:0 */
 export function parseMoves(text) {
   const moves = new Map();
   for (const part of (text ?? "").split(",")) {
     const [name, amount] = part.split("=");
-    if (/^(pca|sefa):\d{1,4}$/.test(name) && Number.isFinite(Number(amount)) && Number(amount)) moves.set(name, Number(amount));
+    const found = /^(?:(pca|sefa):)?(\d{1,6})$/.exec(name);
+    if (found && Number.isFinite(Number(amount)) && Number(amount)) {
+      moves.set(`${found[1] ?? "pca"}:${Number(found[2])}`, Number(amount));
+    }
   }
   return moves;
 }
