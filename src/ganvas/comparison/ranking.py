@@ -185,9 +185,10 @@ def _names_by_network(evaluated: Sequence[Row], verdict: str) -> dict[str, list[
     """Network -> the candidates whose G was trained through it, where the features have this verdict."""
     found: dict[str, list[str]] = {}
     for run in evaluated:
-        entry = run["evaluation"]["protocol"].get("independence", {})
-        for one in entry.get("d_networks") or [{"network": entry.get("d_network"), "verdict": entry.get("verdict")}]:
-            if one["verdict"] == verdict and run["candidate"] not in found.setdefault(one["network"], []):
+        protocol = run["evaluation"]["protocol"]
+        for one in independence.networks_in(protocol):
+            own = one.get("verdict", protocol["independence"]["verdict"])  # older versions have one for all
+            if own == verdict and run["candidate"] not in found.setdefault(one["network"], []):
                 found[one["network"]].append(run["candidate"])
     return found
 

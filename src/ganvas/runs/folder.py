@@ -301,10 +301,15 @@ def differing_knobs(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, 
 
     The places that `init_from` means are compared, however they are written.
     """
-    from ganvas.runs import lookup
+    return [d for d in differences(old, new) if d[0] not in _MAY_CHANGE and not _is_same_origin(*d)]
 
-    differing = [d for d in differences(old, new) if d[0] not in _MAY_CHANGE]
-    return [d for d in differing if d[0] != "init_from" or not lookup.is_same_place(d[1], d[2])]
+
+def _is_same_origin(knob: str, old: Any, new: Any) -> bool:
+    if knob != "init_from":
+        return False
+    from ganvas.runs import lookup  # with urllib, which few commands need
+
+    return lookup.is_same_place(old, new)
 
 
 def find_unfinished(run: Run) -> tuple[Run, str] | None:
