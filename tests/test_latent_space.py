@@ -676,9 +676,31 @@ def test_several_truncations_are_rows_of_the_same_seeds(run: Run, tmp_path: Path
     rows = np.concatenate([drawn.sample([3, 5], truncation=truncation) for truncation in (0.5, 1.0)])
     with Image.open(tmp_path / "rows.png") as sheet:
         assert np.array_equal(np.asarray(sheet), np.asarray(make_grid(rows, 2, row_names=("0.5", "1"))))
-    for more in (["--columns", 2], ["--mix", "1"], ["--video", "a.gif"], ["--each", "a"], ["--direction", "0"]):
+    for more in (["--columns", 2], ["--mix", "1"], ["--each", "a"], ["--direction", "0"], ["--move", "0=1"]):
         refused = call_cli("sample", run.path, "--truncation", 0.5, 1, *more, check=2)
         assert "several values of --truncation" in refused.stderr
+
+
+@pytest.mark.parametrize("more", [[], ["--direction", "pca:1"]], ids=["seeds", "direction"])
+def test_a_film_shows_several_truncations_side_by_side(run: Run, tmp_path: Path, more: list[str]) -> None:
+    film = tmp_path / "film.png"
+    flags = ["--seeds", "3,5", "--frames", 2, "--no-loop", "--scale", 1, *more]
+    told = call_cli("sample", run.path, "--truncation", 0.5, 1, *flags, "--video", film, check=0)
+    assert "from left to right: truncation 0.5, 1" in told.stdout
+    drawn = ganvas.load(run)
+    alone = [
+        torch.cat(list(request.film(drawn, frames=2, easing="smooth", loop=False)))
+        for request in (Request("3,5", truncation=at, direction=more[-1] if more else None) for at in (0.5, 1.0))
+    ]
+    width = drawn.card.shape.width
+    with Image.open(film) as shown:
+        assert (shown.n_frames, shown.width) == (len(alone[0]), 2 * width + 1)
+        for i, (left, right) in enumerate(zip(*alone, strict=True)):
+            shown.seek(i)
+            pixels = np.asarray(shown.convert("L"))
+            assert np.array_equal(pixels[:, :width], left[0])
+            assert np.array_equal(pixels[:, width + 1 :], right[0])
+            assert (pixels[:, width] == 255).all()
 
 
 def test_amounts_are_ranges_or_lists() -> None:

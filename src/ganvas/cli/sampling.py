@@ -1,5 +1,6 @@
 """`ganvas sample` and `ganvas plot`."""
 
+import functools
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,7 +45,7 @@ def sample(
             --mix it is for rows and columns; without it seeds beside a file of one class are of that class.
         class_: Another name of --label.
         truncation: Below 1: more typical, less varied. Of several, as 0.5 0.7 1, the grid has a row for each, with the
-            same seeds, by default 0-7.
+            same seeds, by default 0-7; a video shows them side by side.
         latents: File of latents in place of seeds: of --save-latents or ganvas project (.npz), or z, n × k, or
             w, n × layers × k, of another program (.npy, .npz).
         direction: Move the images along a direction that ganvas directions found: pca:2, sefa:0 …
@@ -72,7 +73,7 @@ def sample(
     from ganvas.animation import check_animation, check_frames, save_animation
     from ganvas.files import check_writable
     from ganvas.latent_space.noise import change_noise
-    from ganvas.latent_space.pictures import Request, truncated_rows
+    from ganvas.latent_space.pictures import Request, find_directions, side_by_side, truncated_rows
     from ganvas.latents import check_latents_file
     from ganvas.progress import progress_bar
     from ganvas.sampling import load
@@ -88,13 +89,10 @@ def sample(
     refuse_together("--latents", latents is not None, *of_seeds)
     refuse_together("--direction", direction is not None, grid_only[1])
     several = ("several values of --truncation", len(truncation) > 1)
-    alone = [("--latents", latents is not None), ("--direction", direction is not None), ("--move", move is not None)]
-    written = [
-        ("--video", video is not None),
-        ("--each", each is not None),
-        ("--save-latents", save_latents is not None),
-    ]
-    refuse_together(*several, *alone, *written, mixed, grid_only[1])
+    written = [("--each", each is not None), ("--save-latents", save_latents is not None)]
+    refuse_together(*several, ("--latents", latents is not None), *written, mixed, grid_only[1])
+    if video is None:
+        refuse_together(*several, ("--direction", direction is not None), ("--move", move is not None))
     if not truncation:
         raise UsageError("--truncation has no value.", fix="--truncation 0.7, or 0.5 0.7 1 for a row of each.")
     of_video = ("--video", video is not None)
@@ -125,13 +123,17 @@ def sample(
     drawn = load(run, device=device)
     if noise is not None:
         drawn = change_noise(drawn, noise)
-    request = Request(seeds, label, truncation[0], latents, direction, amount, mix, layers, move)
-    frames = 25 if frames is None else frames
+    find = functools.cache(find_directions)  # once for all truncations
+    requests = [Request(seeds, label, one, latents, direction, amount, mix, layers, move, find) for one in truncation]
+    request, frames = requests[0], 25 if frames is None else frames
     # all is checked before anything is written
-    film = None if video is None else request.film(drawn, frames=frames, easing=easing or "smooth", loop=loop)
+    film = None
     if video is not None:
+        film = side_by_side([one.film(drawn, frames=frames, easing=easing or "smooth", loop=loop) for one in requests])
+        _, height, width = drawn.card.shape[:3]
+        scale = scale or image_io.choose_scale(height, width)
         length = request.film_length(drawn, frames=frames, loop=loop)
-        check_frames(video, length, *drawn.card.shape[1:3], scale)
+        check_frames(video, length, height, len(requests) * (width + 1) - 1, scale)
     elif each is None:
         image_io.check_image_file(out, drawn.card.shape.channels)
         if len(truncation) == 1:
@@ -146,6 +148,8 @@ def sample(
     if video is not None and film is not None:
         n = save_animation((image for part in film for image in part.numpy()), video, fps=fps, scale=scale)
         print(f"{n} images in {video}")
+        if len(truncation) > 1:
+            print(f"from left to right: truncation {', '.join(f'{one:g}' for one in truncation)}")
         return
     if each is not None:
         names = request.names

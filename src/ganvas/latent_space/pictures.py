@@ -282,6 +282,12 @@ def truncated_rows(
     return np.concatenate(rows), across, [f"{truncation:g}" for truncation in truncations]
 
 
+def side_by_side(films: Sequence[Iterator[Tensor]]) -> Iterator[Tensor]:
+    """Films uint8 [m c h w] of as many frames, as one that shows them from left to right: [m c h n·(w + 1) - 1]."""
+    for parts in zip(*films, strict=True):
+        yield torch.cat([parts[0], *(torch.nn.functional.pad(part, (1, 0), value=255) for part in parts[1:])], dim=3)
+
+
 def parse_amounts(text: str) -> list[float]:
     """Parses "-3..3" as seven numbers, "-2..2:9" as nine, "0,1.5" as these.
 
