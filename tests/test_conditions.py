@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 import tyro
 from support import tiny
 
@@ -19,6 +20,7 @@ from ganvas.diagnosis.rules.conditions import ConditionName
 from ganvas.diagnosis.rules.fixes import ProposedFix, accepted_changes, propose
 from ganvas.diagnosis.rules.table import CONDITIONS
 from ganvas.diagnosis.rules.trends import QUALITY
+from ganvas.game.objectives import OBJECTIVES
 from ganvas.recipes import RECIPES
 
 NAN, INF = float("nan"), float("inf")
@@ -519,6 +521,14 @@ def test_finding_has_the_numbers_and_since_when_it_holds(
     for words in evidence:
         assert words in "; ".join(found.evidence)
     assert found.describe() == f"{found.summary} ({'; '.join(found.evidence)}; since {history.unit} {since:g})"
+
+
+@pytest.mark.parametrize("name", [name for name, objective in OBJECTIVES.items() if not objective.critic])
+def test_loss_at_chance_is_that_of_the_objective(name: str) -> None:
+    config = plain_config(objective=name)
+    level = min(float(OBJECTIVES[name].d_loss(x, x)) for x in torch.linspace(-2, 2, 41)[:, None])
+    found = finding(logged(30, {"config": config}, D_loss=after(9, 0.9, 1e-3, 30)), "D too strong")
+    assert f"(chance would be {level:.3g})" in found.evidence[0]
 
 
 def test_finding_about_either_network_names_it() -> None:

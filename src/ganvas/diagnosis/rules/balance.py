@@ -7,6 +7,7 @@ from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
 from ganvas.diagnosis.rules.losses import (
+    AT_CHANCE,
     CHANCE,
     SILENT,
     chance,
@@ -127,8 +128,10 @@ def _never_wrong(history: History) -> Detection | None:
     since = loss.mostly_since(loss.value < 0.05, max(least, len(loss) // 20))
     if since is None or (severity := severity_of(history, since, sure=certain)) is None:
         return None
-    level = 0.5 if g and newest(g) < 1.5 else CHANCE  # cross-entropy would give G far more: these are least squares
-    low = f"D's loss is {three_digits(newest(loss))} (chance would be {three_digits(level)} or half of it)"
+    known = AT_CHANCE.get(history.facts.knobs.get("objective", ""))
+    least_squares = g and newest(g) < 1.5  # cross-entropy would give G far more
+    level = three_digits(known or (0.5 if least_squares else CHANCE)) + ("" if known else " or half of it")
+    low = f"D's loss is {three_digits(newest(loss))} (chance would be {level})"
     others = [f"G's is {three_digits(newest(g))}"] if g else []
     unsure = "" if severity == "failure" else "D is too strong: its loss is almost 0, and G may learn nothing from it."
     return Detection(since, (low, *others), severity=severity, summary=unsure)

@@ -14,6 +14,12 @@ from ganvas.diagnosis.history import History, Series
 CHANCE = 2 * np.log(2)
 """D's cross-entropy, of reals and fakes together, when it cannot tell them apart; some logs print half of it."""
 
+AT_CHANCE = {
+    "minimax": CHANCE, "non-saturating": CHANCE, "least-squares": 0.25, "hinge": 2.0, "rpgan": CHANCE / 2,
+    "rahinge": 2.0,
+}  # fmt: skip
+"""Objective -> the least loss of a D that answers the same to reals and fakes."""
+
 LOSSES = ("D/loss", "G/loss", "D/loss_real", "D/loss_fake")
 
 ROUND_OFF = 1e-5
