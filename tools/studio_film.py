@@ -182,7 +182,7 @@ def ask(film: Film, page: Page, address: str) -> None:
     page.goto(f"{address}quiz")
     page.wait_for_selector("fieldset")
     film.watch(2)
-    page.locator("fieldset").nth(0).get_by_role("radio").nth(1).check()
+    page.locator("fieldset").nth(0).get_by_role("button").nth(1).click()
     film.watch(3)
 
 

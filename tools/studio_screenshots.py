@@ -47,7 +47,7 @@ def views(run: str, other: str, images: str) -> dict[str, View]:
         "style": View("style", ".drop", paint, screens=1.3),
         "compare": View(f"compare?a={other}&b={run}", "figure img"),
         "lab": View("lab", ".lab-canvas", play, seconds=25),
-        "quiz": View("quiz?lesson=6", "fieldset", lambda page: page.locator("fieldset input").nth(1).click()),
+        "quiz": View("quiz?lesson=6", "fieldset", lambda page: page.locator("fieldset button").nth(1).click()),
     }
 
 

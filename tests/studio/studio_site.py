@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 HOSTILE = "<img src=x onerror=alert(1)>"
 """A name of a run, of a class and of a file that is markup if anything inserts it as such."""
 
+JOB: dict[str, Any] = {"id": "1", "state": "running", "run": None, "output": "", "result": None, "error": None}
+"""A command that goes on, as the server tells of it."""
+
 SETTLED = """async () => {
     await new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100));
     const transitions = document.getAnimations().filter((one) => one instanceof CSSTransition);

@@ -6,13 +6,14 @@ import re
 import time
 import zipfile
 from collections.abc import Callable
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
-from studio_site import HOSTILE, SETTLED, Site, Watch, drop
+from studio_site import HOSTILE, JOB, SETTLED, Site, Watch, drop
 
 pytestmark = pytest.mark.slow
 
@@ -111,17 +112,44 @@ def test_questions_of_a_lesson_are_answered_and_explained(visit: Visit) -> None:
     questions = next(bank["questions"] for bank in banks if bank["number"] == 2)
     for i, question in enumerate(questions):  # the first is answered wrongly
         fieldset = page.locator("fieldset").nth(i)
-        fieldset.get_by_role("radio").nth((question["answer"] + (i == 0)) % len(question["en"]["choices"])).check()
+        fieldset.get_by_role("button").nth((question["answer"] + (i == 0)) % len(question["en"]["choices"])).click()
         expect(fieldset.get_by_role("status")).to_have_text(
             f"{'Not quite.' if i == 0 else 'Right.'} {question['en']['why']}"
         )
         expect(fieldset.locator("[data-answer=right]")).to_contain_text(question["en"]["choices"][question["answer"]])
     expect(page.locator(".quiz-score")).to_contain_text(f"{len(questions) - 1} right of {len(questions)}")
     page.get_by_role("button", name="Once more").click()
-    expect(page.get_by_role("radio", checked=True)).to_have_count(0)
+    expect(page.locator("[data-answer]")).to_have_count(0)
     page.get_by_role("link", name="1. The game").click()
     expect(page).to_have_url(re.compile(r"lesson=1$"))
     expect(page.get_by_role("heading", level=2)).to_be_focused()
+
+
+def test_an_arrow_key_answers_no_question(visit: Visit) -> None:
+    page = visit("/quiz?lesson=2")
+    question = page.locator("fieldset").first
+    choices, verdict = question.get_by_role("button"), question.get_by_role("status")
+    choices.first.focus()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_timeout(50)
+    expect(verdict).to_be_empty()
+    for key in ("Tab", "Tab", "Enter"):
+        page.keyboard.press(key)
+    expect(verdict).to_contain_text("Right.")  # the third choice alone is
+    expect(choices.nth(2)).to_be_focused()
+    choices.first.click()
+    expect(page.locator("[data-answer]")).to_have_count(1)
+
+
+def test_the_link_that_skips_leads_to_the_content_as_it_is(visit: Visit) -> None:
+    page = visit("/quiz?lesson=2")
+    page.locator("fieldset").first.get_by_role("button").first.click()
+    pages = page.evaluate("history.length")
+    page.get_by_role("link", name="Skip to the content").press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    page.wait_for_timeout(200)
+    expect(page.locator("[data-answer=right]")).to_have_count(1)
+    assert page.evaluate("history.length") == pages
 
 
 def test_a_broken_zip_is_refused_with_the_reason(visit: Visit, watch: Watch) -> None:
@@ -214,6 +242,79 @@ def test_minutes_of_a_cpu_have_the_preset_and_kimg_the_recipe_itself(visit: Visi
     page.get_by_label("Unit").select_option("kimg")
     expect(page.locator("#knob-batch")).to_have_attribute("placeholder", "64")
     expect(page.get_by_text("minutes on a CPU")).to_have_count(0)
+
+
+ESTIMATE: dict[str, Any] = {
+    "seconds": 60, "images_per_s": 9, "kimg": 1, "disk_bytes": 1000, "memory_bytes": {"needed": 1000, "free": 2000},
+    "parameters": {"G": 1, "D": 1}, "warning": None,
+}  # fmt: skip
+
+
+def test_an_estimate_is_shown_only_beside_the_settings_that_it_is_of(visit: Visit) -> None:
+    page, held = visit("/data?data=digits"), list[Route]()
+    done = JOB | {"state": "done", "result": ESTIMATE}
+    estimate, shown = page.get_by_role("button", name="Estimate"), page.locator(".estimate")
+    page.route("**/api/estimate", partial(Route.fulfill, status=202, json=JOB))
+    page.route("**/api/jobs", lambda route: held.append(route))
+    with page.expect_request("**/api/jobs"):
+        estimate.click()
+    page.locator("#length").fill("500")
+    expect(page.locator(".training-side .data-wait")).to_have_count(0)
+    held[0].fulfill(json={"jobs": [done]})
+    page.wait_for_timeout(200)
+    expect(shown).to_have_count(0)
+    page.route("**/api/estimate", partial(Route.fulfill, status=202, json=done))
+    estimate.click()
+    expect(shown).to_be_visible()
+    page.get_by_role("radio", name="fast", exact=True).check()
+    expect(shown).to_have_count(0)
+
+
+def test_enter_right_after_a_length_starts_a_training_whose_end_without_a_run_is_told(visit: Visit) -> None:
+    page, held, started = visit("/data?data=digits"), list[Route](), list[Route]()
+    failure = page.locator(".training-side .error-box")
+
+    def start(route: Route) -> None:
+        started.append(route)
+        route.fulfill(status=202, json=JOB | {"state": "done", "output": "first\nsecond\nthird\nlast"})
+
+    expect(page.locator(".training-side code")).to_be_visible()
+    page.route("**/api/check", lambda route: held.append(route))
+    page.route("**/api/train", start)
+    page.locator("#length").fill("500")
+    page.locator("#length").press("Enter")
+    page.wait_for_timeout(400)  # longer than the page waits before it checks what was typed
+    for route in held:
+        route.continue_()
+    expect(failure).to_contain_text("The training ended before its run was made.")
+    expect(failure).to_contain_text("second third last")
+    assert len(started) == 1
+
+
+def test_a_training_that_was_started_leads_to_its_run_only_where_it_is_waited_for(visit: Visit, site: Site) -> None:
+    page, held = visit("/quiz"), list[Route]()
+    page.route("**/api/runs", partial(Route.fulfill, json={"runs": [], "bytes": 0}))
+    page.route("**/api/runs/stream", lambda route: None)  # never answered
+    page.route("**/api/train", partial(Route.fulfill, status=202, json=JOB))
+    page.route("**/api/jobs", lambda route: held.append(route))
+    page.get_by_role("link", name="Runs", exact=True).click()
+    with page.expect_request("**/api/jobs"):
+        page.get_by_role("button", name="Train on digits").click()
+    page.get_by_role("link", name="Quiz", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Questions on the lessons")
+    held[0].fulfill(json={"jobs": [JOB | {"run": site.run}]})
+    page.wait_for_timeout(300)
+    assert "/quiz" in page.url
+
+
+def test_an_inspection_that_is_cancelled_is_asked_for_no_longer(visit: Visit) -> None:
+    page = visit("/data")
+    page.route(re.compile(r"/api/data\?data=digits28$"), lambda route: None)  # never answered
+    page.get_by_role("button", name=re.compile("^digits28 ")).click()
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("data=digits28")):
+        page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name=re.compile("^digits ")).click()
+    expect(page.locator(".report h2")).to_contain_text("digits")
 
 
 def test_a_dropped_log_is_diagnosed_on_its_curves(visit: Visit) -> None:

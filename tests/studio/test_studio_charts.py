@@ -3,14 +3,20 @@
 import json
 import math
 import re
+import shlex
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect
-from studio_site import HOSTILE, Site, Watch
+from playwright.sync_api import Page, Route, expect
+from studio_site import HOSTILE, JOB, Site, Watch
+
+from ganvas.runs.lock import lock_run
 
 pytestmark = pytest.mark.slow
 
@@ -129,6 +135,129 @@ def test_a_long_log_is_sampled_first_and_the_page_says_how_far_its_reading_is(vi
     expect(line_of_d).not_to_have_attribute("d", sampled or "")
 
 
+def test_a_zoom_does_not_end_the_reading_of_a_long_log(visit: Visit, long_run: Path) -> None:
+    shutil.copytree(long_run, long_run.parent / "zoomed")
+    page, held = visit("/diagnose"), list[Route]()
+    page.route(re.compile(r"/api/run/curves\?(?!.*from=)"), lambda route: held.append(route))
+    page.goto("/run?run=0/zoomed", wait_until="commit")
+    line_of_d, plot = page.locator(".chart path.line.tone-d").first, page.locator(".chart-plot").first
+    expect(line_of_d).to_have_attribute("d", DRAWN)
+    with page.expect_response(lambda answer: "from=" in answer.url):
+        plot.press("=")
+    plot.press("0")
+    expect(page.locator(".chart .tick-x").first).to_have_text("0 kimg")
+    sampled = line_of_d.get_attribute("d")
+    held[0].continue_()
+    expect(line_of_d).not_to_have_attribute("d", sampled or "")
+
+
+def half_a_run(site: Site, name: str) -> Path:
+    """A run that has one line, and no snapshot yet."""
+    run = site.runs / name
+    shutil.copytree(site.runs / HOSTILE, run)
+    shutil.rmtree(run / "snapshots")
+    (run / "stats.jsonl").write_text((run / "stats.jsonl").read_text().splitlines(keepends=True)[0])
+    return run
+
+
+def test_the_command_that_evaluates_comes_with_the_first_snapshot_and_is_quoted(visit: Visit, site: Site) -> None:
+    run, written = half_a_run(site, "a (1)"), site.data / "snapshots"
+    page = visit(f"/run?run={quote('0/a (1)')}")
+    evaluations = page.locator("section.panel", has=page.get_by_role("heading", name="Evaluations", exact=True))
+    expect(evaluations).to_contain_text("Not evaluated yet.")
+    expect(evaluations.locator("code")).to_have_count(0)
+    shutil.copytree(site.runs / HOSTILE / "snapshots", written)
+    written.rename(run / "snapshots")
+    expect(evaluations.locator("code")).to_have_count(1)
+    *command, path = shlex.split(evaluations.locator("code").text_content() or "")
+    assert command == ["ganvas", "evaluate"]
+    assert Path(path).samefile(run)
+
+
+def test_a_page_that_was_left_asks_no_longer_whether_its_run_trains(visit: Visit, site: Site) -> None:
+    half_a_run(site, "halfway")
+    page, asked = visit("/run?run=0/halfway"), list[Route]()
+
+    def tell(route: Route) -> None:
+        asked.append(route)
+        route.fulfill(json={"jobs": [JOB]})
+
+    page.route("**/api/resume", partial(Route.fulfill, status=202, json=JOB))
+    page.route("**/api/jobs", tell)
+    with page.expect_request("**/api/jobs"):
+        page.get_by_role("button", name="Go on").click()
+    page.get_by_role("link", name="Runs", exact=True).first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
+    page.wait_for_timeout(500)  # a question that was under way has come
+    before = len(asked)
+    page.wait_for_timeout(700)
+    assert len(asked) == before
+    expect(page.locator(".toast")).to_have_count(0)
+
+
+LATER = """(() => {
+    const [now, every] = [Date.now, window.setInterval];
+    window.later = 0;
+    Date.now = () => now() + window.later;
+    window.setInterval = (work, wait) => every(work, Math.min(wait, 100));
+})()"""
+"""Minutes of intervals take a tenth of a second, and the clock goes to wherever `later` is set."""
+
+
+def test_how_long_ago_a_run_has_changed_is_told_anew_each_minute(visit: Visit, site: Site) -> None:
+    shutil.copytree(site.runs / HOSTILE, site.runs / "aged")
+    (site.runs / "aged" / "stats.jsonl").touch()
+    page = visit("/diagnose")
+    page.add_init_script(LATER)
+    for address, place in (
+        ("/", page.locator(".run-card", has_text="aged")),
+        ("/run?run=0/aged", page.locator(".run-facts")),
+    ):
+        page.goto(address)
+        expect(place).to_contain_text("just now")
+        page.evaluate("() => { window.later = 600_000; }")
+        expect(place).to_contain_text(re.compile("1[01] minutes ago"))
+
+
+FINDING: dict[str, Any] = {
+    "severity": "warning", "name": "plateau", "summary": "The quality stays.", "causes": [], "since_nimg": 1000,
+    "fixes": [{"do": "Take smaller batches.", "changes": {"batch": 10}, "flags": "--batch 10"}],
+}  # fmt: skip
+
+
+def diagnose(route: Route) -> None:
+    """Answers with a finding whose evidence is another one for each time."""
+    evidence = ["of a part" if "until=" in route.request.url else "of the whole run"]
+    route.fulfill(json={"verdict": "It stays.", "findings": [FINDING | {"evidence": evidence}], "now": 3})
+
+
+def test_findings_that_are_drawn_anew_keep_the_focus_and_what_was_started(visit: Visit, site: Site) -> None:
+    shutil.copytree(site.runs / HOSTILE, site.runs / "found")
+    page, held = visit("/diagnose"), list[Route]()
+    page.route(re.compile("/api/run/diagnosis"), diagnose)
+    page.route("**/api/train", partial(Route.fulfill, status=202, json=JOB))
+    page.route("**/api/jobs", lambda route: held.append(route))
+    page.goto("/run?run=0/found")
+    finding, slider = page.locator("#finding-plateau"), page.get_by_role("slider", name="Images shown")
+    start = finding.get_by_role("button", name="Start a run with this")
+    go = "(slider, place) => { slider.value = place || slider.max; slider.dispatchEvent(new Event('input')); }"
+    finding.locator("summary").click()
+    expect(finding).to_contain_text("of the whole run")
+    slider.evaluate(go, "0")
+    expect(finding).to_contain_text("of a part")
+    expect(finding.locator("summary")).to_be_focused()
+    with page.expect_request("**/api/jobs"):
+        start.click()
+    slider.evaluate(go, "")
+    expect(finding).to_contain_text("of the whole run")
+    expect(start).to_be_disabled()
+    page.get_by_role("link", name="Quiz", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Questions on the lessons")
+    held[0].fulfill(json={"jobs": [JOB | {"run": "0/found"}]})
+    page.wait_for_timeout(300)
+    assert "/quiz" in page.url
+
+
 def test_new_lines_and_grids_come_while_the_page_is_open(visit: Visit, site: Site) -> None:
     run = site.runs / "live"
     shutil.copytree(site.runs / HOSTILE, run)
@@ -180,6 +309,24 @@ def test_runs_are_filtered_and_removed_after_a_second_yes(visit: Visit, site: Si
     expect(page.locator(".run-card")).to_have_count(0)
     assert not (site.runs / "unwanted").exists()
     assert long_run.is_dir()
+
+
+def test_the_buttons_and_the_places_of_runs_that_train_stay_while_these_write(visit: Visit, site: Site) -> None:
+    with ExitStack() as locks:
+        for name in ("writes-a", "writes-b"):
+            shutil.copytree(site.runs / HOSTILE, site.runs / name)
+            locks.enter_context(lock_run(site.runs / name))
+        page = visit("/?q=writes-")
+        expect(page.locator(".run-card[data-state=training]")).to_have_count(2)
+        page.get_by_role("button", name="Clean up").click()
+        page.get_by_label("Select writes-a").check()
+        remove = page.get_by_role("button", name="Remove…")
+        remove.focus()
+        with (site.runs / "writes-b" / "stats.jsonl").open("a") as file:
+            file.write(json.dumps(line(7)) + "\n")
+        expect(page.locator(".run-card", has_text="writes-b")).to_contain_text("8 of ")
+        expect(remove).to_be_focused()
+        assert page.locator(".card-link").all_text_contents() == ["writes-a", "writes-b"]
 
 
 SCALES = """async () => {

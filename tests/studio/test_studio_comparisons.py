@@ -1,5 +1,6 @@
 """Comparisons in the studio: one is started, listed with its trainings, stopped; what is wrong is refused."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asgi_client import Client
 from PIL import Image
 from serving import Reply, Served, line, make_run, serving
+from starlette.applications import Starlette
 from support import tiny
 
 from ganvas.config import replace
@@ -20,6 +23,8 @@ from ganvas.files import write_json
 from ganvas.recipes import get_recipe
 from ganvas.runs.lock import lock_run
 from ganvas.runs.log import append_json
+from ganvas.studio import comparisons as endpoints
+from ganvas.studio.answers import Refusal
 from ganvas.studio.comparison_progress import find_part, find_progress
 from ganvas.studio.runs import make_card
 from ganvas.training import start
@@ -154,6 +159,26 @@ def test_recipes_that_do_not_fit_the_images_are_refused_in_the_words_of_their_tr
     for wrong in ("/etc", "nothing-of-that-name", str(unlabelled / "0.png" / "x")):
         assert post(studio, "compare/check", {"data": wrong}).json["data"]["what"]
     assert post(studio, "compare/check", {"data": "mnist"}).json == {"data": None, "recipes": {}}
+
+
+def test_a_check_whose_page_has_gone_is_cancelled(studio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled = []
+
+    async def wait(*_: Any, **__: Any) -> None:
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    monkeypatch.setattr(studio.studio.inspector, "call", wait)
+    client = Client(Starlette(routes=endpoints.routes(studio.studio)))
+    body = [json.dumps({"data": "digits"}).encode()]
+    with pytest.raises(Refusal, match="has gone"):
+        client.run(client.send("POST", "/api/compare/check", body, disconnect_after=0.05))
+    client.run(asyncio.sleep(0))
+    client.close()
+    assert cancelled
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """The page Style in a real browser: pictures stay after a reload, one estimate of the time, messages in its words."""
 
 import io
+import json
+import re
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,8 +12,8 @@ from PIL import Image
 
 pytest.importorskip("playwright")
 
-from playwright.sync_api import Page, expect
-from studio_site import Site, drop
+from playwright.sync_api import Page, Route, expect
+from studio_site import Site, Watch, drop
 
 Visit = Callable[..., Page]
 PHOTO, PAINTINGS = (f".style-sources section:nth-child({i}) .drop" for i in (1, 2))
@@ -90,3 +93,22 @@ def test_messages_name_fields_and_files_and_leave_commands_as_they_are(visit: Vi
     page.get_by_label("Language").select_option("fr")
     page.get_by_label("Grand côté, en pixels").fill("huge")
     expect(page.locator("#style-size-error")).to_contain_text("« Grand côté, en pixels »")
+
+
+WORK = {
+    "id": "1", "kind": "style", "of": "", "command": "", "state": "running", "stopping": False, "facts": {},
+    "frames": [], "found": {}, "result": None, "error": None, "began": 1,
+}  # fmt: skip
+GONE = {"what": "This work is not here any more.", "expected": "", "fix": "start it again.", "field": "id"}
+
+
+def test_a_drawing_that_a_restarted_server_does_not_have_has_ended(visit: Visit, watch: Watch) -> None:
+    watch.refusals = {404}
+    page, told = visit("/quiz"), f"event: work\ndata: {json.dumps(WORK)}\n\n"
+    page.route(re.compile("/api/live$"), partial(Route.fulfill, json={"works": [WORK]}))
+    page.route(re.compile("/api/live/stream"), partial(Route.fulfill, content_type="text/event-stream", body=told))
+    page.route(re.compile("/api/live/frame"), partial(Route.fulfill, status=404, json={"error": GONE}))
+    page.goto("/style")  # whose stream ends at once
+    expect(page.locator(".style-result .error-box")).to_contain_text("This work is not here any more.")
+    expect(page.locator(".style-result progress")).to_be_hidden()
+    expect(page.get_by_role("button", name="Stop here")).to_be_hidden()

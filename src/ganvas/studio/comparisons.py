@@ -24,6 +24,7 @@ from ganvas.studio.jobs import Job, remove_empty
 from ganvas.studio.places import find_data, find_run, names_download
 from ganvas.studio.runs import Card
 from ganvas.studio.training import reserve
+from ganvas.studio.worker import while_connected
 from ganvas.values import to_number, to_text, to_whole
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ async def _check(studio: "Studio", request: Request) -> Response:
         data = await run_in_threadpool(find_data, studio, given, hub=True)
     except GanvasError as error:
         return answer({"data": describe(error), "recipes": {}})
-    return answer(await _check_recipes(studio, data, [name for name in RECIPES if name != "custom"]))
+    checked = _check_recipes(studio, data, [name for name in RECIPES if name != "custom"])
+    return answer(await while_connected(request, checked))
 
 
 async def _check_recipes(studio: "Studio", data: str, recipes: list[str]) -> dict[str, Any]:

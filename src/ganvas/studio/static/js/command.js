@@ -4,6 +4,9 @@ import { h, icon, withFlags } from "./dom.js";
 import { t } from "./i18n.js";
 import { toast } from "./toast.js";
 
+/** A path as a shell reads it. */
+export const quoted = (path) => (/^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`);
+
 export function commandBox(command) {
   const text = h("code", { tabindex: "0" }, withFlags(command));
   const copy = async () => {

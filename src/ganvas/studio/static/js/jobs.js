@@ -8,7 +8,7 @@ const EVERY_MS = 300;
 /** Waits until `ready(job)`; the job as it is then. A job that fails before is an error. */
 export async function waitFor(job, ready) {
   for (;;) {
-    if (job.state === "failed") throw new ApiError(job.error ?? { what: t("shell.job_failed"), expected: job.output?.slice(-3).join("\n") }, 500);
+    if (job.state === "failed") throw new ApiError(job.error, 500);
     if (ready(job)) return job;
     await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
     const { jobs } = await get("/api/jobs");
@@ -19,7 +19,7 @@ export async function waitFor(job, ready) {
 /** Starts a training, as POST /api/train takes it, and waits for the key of its run. */
 export async function startTraining(body) {
   const job = await waitFor(await post("/api/train", body), (one) => one.run || one.state !== "running");
-  if (!job.run) throw new ApiError({ what: t("shell.no_run"), expected: job.output?.slice(-3).join("\n") }, 500);
+  if (!job.run) throw new ApiError({ what: t("shell.no_run"), expected: job.output.split("\n").slice(-3).join("\n") }, 500);
   return job.run;
 }
 

@@ -15,6 +15,7 @@ export const frameAddress = (id, number) => url("/api/live/frame", { id, n: numb
 export function follow(id, { image = null, onWork, onPicture = () => {} }) {
   let shown = 0;
   let over = false;
+  let last = { id, frames: [], facts: {}, found: {} };
   const show = newest(async (number) => {
     const blob = await fetchPicture(frameAddress(id, number)).catch(() => null); // it may be let go for newer ones
     if (!blob || over) return;
@@ -23,6 +24,7 @@ export function follow(id, { image = null, onWork, onPicture = () => {} }) {
   });
   const close = stream("/api/live/stream", { id }, {
     work(work) {
+      last = work;
       const number = work.frames.at(-1);
       if (image && number && number !== shown) {
         shown = number;
@@ -30,6 +32,15 @@ export function follow(id, { image = null, onWork, onPicture = () => {} }) {
       }
       onWork(work);
       if (work.state !== "running") close();
+    },
+    /** A server that was started again does not have the work any more, and the stream of it would never end. */
+    lost() {
+      get("/api/live/frame", { id, n: 0 }).catch((error) => {
+        if (over || error.status !== 404 || error.field !== "id") return;
+        over = true;
+        close();
+        onWork({ ...last, state: "failed", stopping: false, error });
+      });
     },
   });
   return () => {

@@ -119,8 +119,13 @@ export function start(changed) {
     const link = event.target.closest?.("a[href]");
     if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const address = new URL(link.href);
-    if (link.target || link.hasAttribute("download") || address.origin !== location.origin || !(address.pathname in PAGES)) return;
-    if (address.hash && address.pathname === location.pathname) return;
+    if (link.target || link.hasAttribute("download") || address.origin !== location.origin) return;
+    if (address.hash && address.pathname === location.pathname) {
+      event.preventDefault(); // the browser's own way ends in popstate, which opens the page again
+      document.getElementById(address.hash.slice(1))?.focus();
+      return;
+    }
+    if (!(address.pathname in PAGES)) return;
     event.preventDefault();
     navigate(address.pathname + address.search);
   });

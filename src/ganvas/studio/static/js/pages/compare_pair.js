@@ -2,7 +2,7 @@
 
 import { get, url } from "../api.js";
 import { createChart } from "../chart.js";
-import { commandBox } from "../command.js";
+import { commandBox, quoted } from "../command.js";
 import { h, keyed, replace } from "../dom.js";
 import { kimg } from "../format.js";
 import { t } from "../i18n.js";
@@ -156,10 +156,10 @@ export function comparePair({ params, label }) {
   function drawMore() {
     const both = [details.a, details.b];
     const reports = [...new Map(both.filter((run) => run.report).map((run) => [run.folder, run.report])).values()];
-    const quoted = ["a", "b"].map((which) => `'${details[which].path.replaceAll("'", "'\\''")}'`);
+    const paths = both.map((run) => quoted(run.path));
     replace(more,
       reports.map((address) => h("p", null, h("a", { href: address, target: "_blank", rel: "noopener" }, t("compare.report")))),
-      h("p", { class: "small muted" }, t("compare.command")), commandBox(`ganvas compare ${quoted.join(" ")}`));
+      h("p", { class: "small muted" }, t("compare.command")), commandBox(`ganvas compare ${paths.join(" ")}`));
   }
 
   /** Cards of at least two runs; what is shown is read anew where one of the two has other pictures or has ended. */

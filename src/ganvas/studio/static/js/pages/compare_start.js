@@ -4,7 +4,7 @@ import { post } from "../api.js";
 import { h, icon, keyed, replace, setText } from "../dom.js";
 import { t } from "../i18n.js";
 import { errorBox } from "../messages.js";
-import { newest, settled } from "../newest.js";
+import { settled } from "../newest.js";
 import { recipeSummary } from "../recipes.js";
 import { errorText, toast } from "../toast.js";
 
@@ -39,10 +39,15 @@ export function comparisonForm({ known, recipes: all, label, onStart }) {
 
   const candidates = () => [...form.querySelectorAll("[name=candidate]:checked:not(:disabled)")].map((input) => input.value);
 
-  const check = settled(newest(async () => {
+  let checking = new AbortController();
+  const check = settled(async () => {
     if (!known.may_write) return;
-    refuse(await post("/api/compare/check", { data: data.value.trim() }).catch((error) => ({ data: error, recipes: {} })));
-  }), CHECK_MS);
+    checking.abort(); // the server ends the look at the images before: this one takes its place
+    checking = new AbortController();
+    const { signal } = checking;
+    const found = await post("/api/compare/check", { data: data.value.trim() }, { signal }).catch((error) => ({ data: error, recipes: {} }));
+    if (!signal.aborted) refuse(found);
+  }, CHECK_MS);
 
   /** Says beside each field why the images, or a recipe with them, cannot be trained. */
   function refuse({ data: wrong, recipes: refused }) {
@@ -112,5 +117,12 @@ export function comparisonForm({ known, recipes: all, label, onStart }) {
     known.may_write ? h("div", null, start) : h("p", { class: "muted" }, t("shell.reading_only")),
   );
   changed();
-  return { element: form, setRuns, close: check.cancel };
+  return {
+    element: form,
+    setRuns,
+    close() {
+      check.cancel();
+      checking.abort();
+    },
+  };
 }

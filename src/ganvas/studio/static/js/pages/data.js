@@ -21,32 +21,35 @@ export default {
   async open(main, params) {
     const [known, recipes] = await Promise.all([session(), get("/api/recipes")]);
     if (!main.isConnected) return undefined; // left meanwhile
-    const aborter = new AbortController();
+    let aborter = new AbortController();
     const chosen = h("div", { class: "data-chosen" });
     const training = h("div");
     let closeTraining = () => {};
 
     const choose = async (data) => {
+      aborter.abort(); // the server ends an inspection that nobody waits for: the next one takes its place
+      aborter = new AbortController();
+      const { signal } = aborter;
       setParams({ data }, { push: Boolean(data) });
       closeTraining();
       replace(training);
       if (!data) {
         inspected = null;
-        replace(chosen, sourceView({ known, onData: choose, signal: aborter.signal }));
+        replace(chosen, sourceView({ known, onData: choose, signal }));
         return;
       }
       if (inspected?.data !== data) {
         replace(chosen, busy(data, () => choose(null)));
         try {
-          inspected = { data, report: await get("/api/data", { data }, { signal: aborter.signal }) };
+          const report = await get("/api/data", { data }, { signal });
+          if (signal.aborted) return;
+          inspected = { data, report };
         } catch (error) {
-          if (error.name === "AbortError") return;
-          if (new URLSearchParams(location.search).get("data") !== data) return; // another was chosen meanwhile
+          if (signal.aborted) return;
           setParams({ data: null });
-          replace(chosen, errorBox(error), sourceView({ known, onData: choose, signal: aborter.signal }));
+          replace(chosen, errorBox(error), sourceView({ known, onData: choose, signal }));
           return;
         }
-        if (new URLSearchParams(location.search).get("data") !== data) return;
       }
       replace(chosen, reportView(inspected.report, { onChange: () => choose(null).then(() => focusFirst(chosen)) }));
       if (!inspected.report.count) {

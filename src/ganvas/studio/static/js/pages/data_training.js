@@ -36,10 +36,12 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
   let drawn = ""; // what the knobs that have fields now were asked for with
   let timer = 0;
   let turn = 0;
+  let estimates = 0;
 
   const body = () => ({ recipe: form.recipe, data, ...length.value(), knobs: form.knobs, ...(form.name ? { name: form.name } : {}) });
 
   const check = async () => {
+    clearTimeout(timer); // it would take the place of this one, whose answer a start waits for
     const mine = ++turn;
     const answer = await drawKnobs(mine)
       .then(() => post("/api/check", body(), { signal }))
@@ -52,8 +54,15 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
     return answer.ok;
   };
 
-  const changed = () => {
+  /** Of an estimate that is under way, for other settings, nothing is shown either. */
+  const forget = () => {
+    estimates++;
+    estimateButton.disabled = false;
     replace(estimate);
+  };
+
+  const changed = () => {
+    forget();
     clearTimeout(timer);
     timer = setTimeout(check, CHECK_MS);
   };
@@ -83,6 +92,7 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
   };
 
   const drawSettings = async () => {
+    forget();
     const recipe = recipes.find((one) => one.name === form.recipe);
     length = lengthFields({ recipe, form, onChange: changed });
     fields = null;
@@ -94,17 +104,17 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
 
   const runEstimate = async () => {
     if (!(await check())) return focusProblem(settings, problems);
+    const mine = ++estimates;
     const { minutes } = length.value();
     estimateButton.disabled = true;
     replace(estimate, h("p", { class: "data-wait", role: "status" }, h("span", { class: "live-dot" }), t("data.estimating")));
     try {
-      const job = await waitFor(await post("/api/estimate", body(), { signal }), (one) => one.state !== "running");
-      replace(estimate, job.result && estimateView(job.result, Number(minutes) || null));
+      const job = await waitFor(await post("/api/estimate", body(), { signal }), (one) => mine !== estimates || one.state !== "running");
+      if (mine === estimates) replace(estimate, job.result && estimateView(job.result, Number(minutes) || null));
     } catch (error) {
-      if (error.name !== "AbortError") replace(estimate, errorBox(error));
-    } finally {
-      estimateButton.disabled = false;
+      if (mine === estimates) replace(estimate, errorBox(error));
     }
+    if (mine === estimates) estimateButton.disabled = false;
   };
 
   const start = async (event) => {
@@ -161,6 +171,7 @@ export function trainingView({ data, report, recipes, known, form, onStart }) {
     element,
     close() {
       clearTimeout(timer);
+      forget();
       aborter.abort();
     },
   };

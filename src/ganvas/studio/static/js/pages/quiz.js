@@ -50,7 +50,7 @@ export default {
         place,
         h("h2", { tabindex: -1 }, titleOf(lesson)),
         h("p", { class: "muted small" }, t("quiz.file"), " ", h("code", null, file)),
-        lesson.questions.map((question, i) => questionView(question, `${lesson.number}-${i}`, i + 1, answered)),
+        lesson.questions.map((question, i) => questionView(question, i + 1, answered)),
         status,
         end,
       );
@@ -69,19 +69,19 @@ export default {
   },
 };
 
-/** A question: its choices until one is taken, then what is right, and why. */
-function questionView(question, name, number, answered) {
+/** A question: its choices until one is taken, then what is right, and why. They are buttons: of radios an arrow key would take one. */
+function questionView(question, number, answered) {
   const { question: text, choices, why } = question[language()];
   const verdict = h("div", { class: "quiz-why", role: "status" });
-  const rows = choices.map((choice, i) => {
-    const input = h("input", { type: "radio", name, value: i, on: { change: () => take(i) } });
-    return h("label", { class: "quiz-choice" }, input, h("span", null, choice));
-  });
+  const rows = choices.map((choice, i) => h("button", { type: "button", class: "quiz-choice", on: { click: () => take(i) } }, h("span", null, choice)));
+  let taken = false;
 
   function take(chosen) {
+    if (taken) return;
+    taken = true;
     const right = chosen === question.answer;
     rows.forEach((row, i) => {
-      row.firstChild.disabled = true;
+      row.setAttribute("aria-disabled", "true"); // the focus stays on it
       if (i === question.answer) row.append(icon("healthy"), h("span", { class: "visually-hidden" }, t("quiz.is_right")));
       if (i === question.answer) row.dataset.answer = "right";
       else if (i === chosen) row.dataset.answer = "wrong";

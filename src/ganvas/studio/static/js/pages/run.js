@@ -16,6 +16,7 @@ import { createImages } from "./run_images.js";
 import { whileReading } from "./run_reading.js";
 
 const ADDRESS_MS = 200;
+const MINUTE_MS = 60_000;
 const DIAGNOSIS_MS = 1500;
 const NO_CURVES = { nimg: [], series: {}, names: [], panels: [], damaged: 0 };
 const DIAGNOSIS_PAUSE = 30; // times as long as the last one took: a long log must not slow down its training
@@ -113,7 +114,9 @@ function show(page, detail, first, mayWrite, time, params) {
   timeline.redraw();
   readWhole();
 
+  const clock = setInterval(() => head.update({}), MINUTE_MS); // which says how long ago the run has changed
   const ends = [
+    () => clearInterval(clock),
     time.on(["at"], () => soon("address", () => setParams({ at: time.following ? null : time.at / 1000 }), ADDRESS_MS)),
     stream("/api/run/stream", { run, after: detail.position }, {
       open: () => head.setLost(false),
@@ -173,6 +176,7 @@ function show(page, detail, first, mayWrite, time, params) {
     try {
       const fresh = await get("/api/run", { run });
       images.update(fresh);
+      evaluations.set(detail.evaluations); // the first snapshot can be evaluated
       neighbours.set(fresh.nearest);
       head.update(fresh);
       return fresh;

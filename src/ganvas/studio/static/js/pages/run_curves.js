@@ -30,7 +30,8 @@ export function createCurves(run, time, first, added) {
   let part = null;
   let marks = [];
   let timer = 0;
-  let asked = 0;
+  let asked = 0; // of the whole run, and of the range: a zoom does not end the reading of a long log
+  let askedPart = 0;
   const leaving = new AbortController();
 
   const grid = h("div", { class: "charts" });
@@ -147,11 +148,11 @@ export function createCurves(run, time, first, added) {
 
   /** Reads the lines of the range: all of them, where they are not too many. */
   async function loadPart() {
-    const turn = ++asked;
+    const turn = ++askedPart;
     const [from, to] = time.range;
     try {
       const found = await get("/api/run/curves", query({ from: Math.floor(from), to: Math.ceil(to) }), { signal: leaving.signal });
-      if (turn !== asked || !time.range) return;
+      if (turn !== askedPart || !time.range) return;
       part = found.nimg.length ? { ...found, panels: full.panels } : null;
       show();
     } catch {
@@ -180,7 +181,7 @@ export function createCurves(run, time, first, added) {
       clearTimeout(timer);
       if (time.range) timer = setTimeout(loadPart, WAIT_MS);
       else {
-        asked++;
+        askedPart++;
         part = null;
         show();
       }
@@ -217,6 +218,7 @@ export function createCurves(run, time, first, added) {
     close() {
       clearTimeout(timer);
       asked++;
+      askedPart++;
       leaving.abort(); // the server stops reading a long log
       ends.forEach((end) => end());
       charts.forEach((chart) => chart.close());

@@ -1,6 +1,6 @@
 /** Below the curves: evaluations with baseline and protocol, nearest training images, the configuration. */
 
-import { commandBox } from "../command.js";
+import { commandBox, quoted } from "../command.js";
 import { h, icon, replace } from "../dom.js";
 import { number } from "../format.js";
 import { has, t } from "../i18n.js";
@@ -11,13 +11,18 @@ export function createEvaluations(detail) {
   const element = h("section", { class: "panel wide" }, h("h2", null, t("run.evaluations")), body);
   const wait = h("p", { class: "small", role: "status", hidden: true });
   element.insertBefore(wait, body);
+  let shown = "";
   function none() {
     const text = t("run.evaluations.none");
-    return detail.snapshots?.length ? [h("p", { class: "muted small" }, `${text} ${t("run.evaluations.how")}`), commandBox(`ganvas evaluate ${detail.path}`)] : h("p", { class: "muted small" }, text);
+    return detail.snapshots?.length ? [h("p", { class: "muted small" }, `${text} ${t("run.evaluations.how")}`), commandBox(`ganvas evaluate ${quoted(detail.path)}`)] : h("p", { class: "muted small" }, text);
   }
   return {
     element,
+    /** What is open and selected stays where nothing is new. */
     set(rows) {
+      const text = JSON.stringify([rows, Boolean(detail.snapshots?.length)]);
+      if (text === shown) return;
+      shown = text;
       replace(body, rows.length ? rows.toReversed().map((row, i) => evaluationView(row, row.subject.replace(detail.path, detail.name), i === 0)) : none());
     },
     /** Whether an evaluation is under way. */

@@ -2,7 +2,7 @@
 
 import { ApiError, get } from "../api.js";
 import { commandBox } from "../command.js";
-import { h, icon, replace } from "../dom.js";
+import { h, icon, keyed, replace } from "../dom.js";
 import { kimg } from "../format.js";
 import { t } from "../i18n.js";
 import { runAddress, startTraining } from "../jobs.js";
@@ -25,6 +25,7 @@ export function createFindings(detail, time, mayWrite, onFound) {
   let whole = null;
   let shown = "";
   let awaited = "";
+  let starting = false;
   const leaving = new AbortController();
 
   const verdict = h("p", { class: "verdict-line", role: "status" }, h("span", { class: "live-dot" }), t("run.findings.reading"));
@@ -77,20 +78,42 @@ export function createFindings(detail, time, mayWrite, onFound) {
     const severity = worst(found.findings);
     verdict.dataset.severity = severity;
     replace(verdict, icon(severity), h("strong", null, t(`run.severity.${severity}`)), h("span", { lang: "en" }, found.verdict));
-    replace(list, found.findings.map(card)); // the most severe first
+    const giveFocusBack = holdFocus();
+    keyed(list, found.findings, (finding) => finding.name, makeCard, updateCard); // the most severe first
+    giveFocusBack();
     bringAwaited();
   }
 
-  function card(finding) {
+  /** Keeps which part of which finding has the focus; the function gives it back, where the part was drawn anew or moved. */
+  function holdFocus() {
+    const focused = list.contains(document.activeElement) ? document.activeElement : null;
+    const partsOf = (element) => [...element.querySelectorAll("summary, button, [tabindex]")];
+    const id = focused?.closest(".run-finding").id;
+    const index = id ? partsOf(document.getElementById(id)).indexOf(focused) : -1;
+    return () => {
+      if (index < 0 || document.activeElement === focused) return;
+      const element = document.getElementById(id);
+      if (element) partsOf(element)[index]?.focus({ preventScroll: true });
+    };
+  }
+
+  const makeCard = ({ name }) =>
+    h("details", { class: "run-finding", id: idOf(name), open: opened.has(name), on: { toggle: (event) => (event.target.open ? opened.add(name) : opened.delete(name)) } });
+
+  /** Draws a finding where it says something else than before: what is selected in the others stays. */
+  function updateCard(element, finding) {
+    const text = JSON.stringify(finding);
+    if (element.shown === text) return;
+    element.shown = text;
     const { severity, name } = finding;
+    element.dataset.severity = severity;
     const more = finding.severity === "note" && !finding.fixes.length ? null : [
       part("run.findings.evidence", finding.evidence),
       part("run.findings.causes", finding.causes),
       finding.fixes.length > 0 && h("div", { class: "fixes" }, h("h4", { lang: document.documentElement.lang }, t("run.findings.fixes")), finding.fixes.map(fixView)),
     ];
-    return h(
-      "details",
-      { class: "run-finding", id: idOf(name), open: opened.has(name), dataset: { severity }, on: { toggle: (event) => (event.target.open ? opened.add(name) : opened.delete(name)) } },
+    replace(
+      element,
       h("summary", null,
         h("span", { class: "badge", "data-severity": severity }, icon(severity), t(`run.severity.${severity}`)),
         h("span", { class: "run-finding-name", lang: "en" }, name),
@@ -106,17 +129,25 @@ export function createFindings(detail, time, mayWrite, onFound) {
 
   function fixView(fix) {
     const changes = Object.keys(fix.changes ?? {}).length > 0;
-    const start = h("button", { type: "button", class: "button small", disabled: !mayWrite, on: { click: begin } }, icon("play"), t("run.findings.start"));
-    async function begin() {
-      start.disabled = true;
-      try {
-        navigate(runAddress(await startTraining({ run: detail.run, knobs: fix.changes })));
-      } catch (error) {
-        toastError(error);
-        start.disabled = false;
-      }
-    }
+    const start = h("button", { type: "button", class: "button small fix-start", disabled: !mayWrite || starting, on: { click: () => begin(fix.changes) } }, icon("play"), t("run.findings.start"));
     return h("div", { class: "fix" }, h("p", null, fix.do), changes && detail.command && commandBox(withFlags(detail.command, fix.flags)), changes && h("div", { lang: document.documentElement.lang }, start));
+  }
+
+  async function begin(knobs) {
+    setStarting(true);
+    try {
+      const run = await startTraining({ run: detail.run, knobs });
+      if (element.isConnected) navigate(runAddress(run)); // else another page was opened meanwhile
+    } catch (error) {
+      toastError(error);
+    }
+    setStarting(false);
+  }
+
+  /** Of all fixes, also those that are drawn meanwhile: one training is started at a time. */
+  function setStarting(starts) {
+    starting = starts;
+    for (const button of list.querySelectorAll(".fix-start")) button.disabled = starts;
   }
 
   const idOf = (name) => `finding-${name.replaceAll(" ", "-")}`;

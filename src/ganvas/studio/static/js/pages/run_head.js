@@ -35,8 +35,8 @@ export function createHead(detail, mayWrite) {
   });
   const resume = action("play", "run.resume", "primary", async () => {
     const job = await post("/api/resume", { run: card.run });
-    await waitFor(job, (one) => one.state !== "running" || card.state === "training");
-    toast(t("run.resuming"));
+    await waitFor(job, (one) => !element.isConnected || one.state !== "running" || card.state === "training");
+    if (element.isConnected) toast(t("run.resuming"));
   });
   const evaluate = action("chart", "run.evaluate", "", async () => {
     const job = await waitFor(await post("/api/evaluate", { run: card.run }), (one) => one.state !== "running");
@@ -87,7 +87,8 @@ export function createHead(detail, mayWrite) {
   function draw() {
     const shown = gone ? "failed" : card.state;
     const running = shown === "training";
-    replace(state, running ? h("span", { class: "live-dot" }) : icon(STATE_ICONS[shown] ?? "note"), t(gone ? "run.gone" : `runs.is.${shown}`));
+    const said = t(gone ? "run.gone" : `runs.is.${shown}`);
+    if (state.textContent !== said) replace(state, running ? h("span", { class: "live-dot" }) : icon(STATE_ICONS[shown] ?? "note"), said);
     setAttribute(state, "data-severity", gone || ["failed", "unreadable"].includes(shown) ? "failure" : shown === "complete" ? "healthy" : null);
     const readable = !gone && card.state !== "unreadable";
     stop.hidden = !running;

@@ -1,6 +1,6 @@
 /** The picture of a run: the grid at the place of the slider, beside real images, and the snapshot of that place. */
 
-import { commandBox } from "../command.js";
+import { commandBox, quoted } from "../command.js";
 import { h, icon, inFrame, replace, setText } from "../dom.js";
 import { kimg, number } from "../format.js";
 import { t } from "../i18n.js";
@@ -148,9 +148,4 @@ export function createImages(detail, time) {
       end();
     },
   };
-}
-
-/** A path as a shell reads it. */
-function quoted(path) {
-  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

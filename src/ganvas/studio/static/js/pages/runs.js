@@ -10,9 +10,10 @@ import { makeCard, updateCard } from "./runs_card.js";
 import { openCleaning } from "./runs_clean.js";
 import { invitation } from "./runs_empty.js";
 
+const MINUTE_MS = 60_000;
 const STATES = ["all", "training", "complete", "unfinished", "failed", "unreadable"];
 const SORTS = {
-  newest: (a, b) => b.changed - a.changed,
+  newest: (a, b) => (a.state === "training" ? 0 : b.changed - a.changed), // those that train change all the time
   quality: (a, b) => (a.quality ?? Infinity) - (b.quality ?? Infinity),
   progress: (a, b) => b.nimg - a.nimg,
   size: (a, b) => b.bytes - a.bytes,
@@ -63,7 +64,11 @@ async function open(main, params) {
       }, () => {});
     },
   });
-  return closeStream;
+  const clock = setInterval(() => draw(parts, state), MINUTE_MS); // each card says how long ago its run has changed
+  return () => {
+    clearInterval(clock);
+    closeStream();
+  };
 }
 
 function layOut(page, state, redraw) {
@@ -90,7 +95,13 @@ function layOut(page, state, redraw) {
     h("div", { class: "segments", role: "group", "aria-label": t("runs.state") }, parts.states),
     h("div", { class: "runs-tools-end" }, folder, sort, parts.clean),
   );
-  parts.choosing = h("div", { class: "choosing", hidden: true });
+  parts.chosen = h("p", { role: "status" });
+  parts.remove = h("button", { type: "button", class: "button danger small", on: { click: () => openCleaning(chosenOf(state), stopChoosing) } }, icon("trash"), t("runs.remove"));
+  parts.choosing = h(
+    "div", { class: "choosing", hidden: true }, parts.chosen, parts.remove,
+    h("button", { type: "button", class: "button small", on: { click: () => openCleaning(null, stopChoosing) } }, t("runs.leftovers")),
+    h("button", { type: "button", class: "button quiet small", on: { click: stopChoosing } }, t("runs.done")),
+  );
   parts.grid = h("ul", { class: "cards" });
   parts.nothing = h("p", { class: "empty muted", hidden: true }, t("runs.nothing"));
   parts.empty = h("div", { hidden: true });
@@ -105,12 +116,12 @@ function layOut(page, state, redraw) {
     state.chosen = state.chosen ? null : new Set();
     redraw();
   }
+  function stopChoosing() {
+    state.chosen = null;
+    redraw();
+  }
   parts.choose = (run) => {
     if (!state.chosen.delete(run)) state.chosen.add(run);
-    redraw();
-  };
-  parts.stopChoosing = () => {
-    state.chosen = null;
     redraw();
   };
   return parts;
@@ -148,22 +159,19 @@ function draw(parts, state) {
   if (!all.length && !parts.empty.firstChild) parts.empty.append(invitation(state.mayWrite));
   const size = all.reduce((sum, card) => sum + (card.bytes ?? 0), 0);
   setText(parts.count, all.length ? `${t("runs.count", { n: all.length })} · ${bytes(size)}` : "");
-  drawChoosing(parts, state, all);
+  drawChoosing(parts, state);
 }
 
-function drawChoosing(parts, state, all) {
+const chosenOf = (state) => [...state.runs.values()].filter((card) => state.chosen.has(card.run));
+
+function drawChoosing(parts, state) {
   const choosing = state.chosen !== null;
   parts.page.classList.toggle("is-choosing", choosing);
   parts.choosing.hidden = !choosing;
   if (parts.clean) parts.clean.setAttribute("aria-pressed", String(choosing));
   if (!choosing) return;
-  const chosen = all.filter((card) => state.chosen.has(card.run));
+  const chosen = chosenOf(state);
   const size = chosen.reduce((sum, card) => sum + (card.bytes ?? 0), 0);
-  replace(
-    parts.choosing,
-    h("p", { role: "status" }, chosen.length ? `${t("runs.chosen", { n: chosen.length })} · ${bytes(size)}` : t("runs.choose")),
-    h("button", { type: "button", class: "button danger small", disabled: !chosen.length, on: { click: () => openCleaning(chosen, parts.stopChoosing) } }, icon("trash"), t("runs.remove")),
-    h("button", { type: "button", class: "button small", on: { click: () => openCleaning(null, parts.stopChoosing) } }, t("runs.leftovers")),
-    h("button", { type: "button", class: "button quiet small", on: { click: parts.stopChoosing } }, t("runs.done")),
-  );
+  setText(parts.chosen, chosen.length ? `${t("runs.chosen", { n: chosen.length })} · ${bytes(size)}` : t("runs.choose"));
+  parts.remove.disabled = !chosen.length;
 }

@@ -46,6 +46,9 @@ export function updateCard(element, card, state) {
   const text = JSON.stringify(card);
   parts.choose.checked = state.chosen?.has(card.run) ?? false;
   element.classList.toggle("is-chosen", parts.choose.checked);
+  const running = card.state === "training";
+  const part = card.total ? Math.min(1, card.nimg / card.total) : 0;
+  setText(parts.left, timeOf(card, running, part)); // how long ago it was is another time by itself
   if (element.shown === text) return;
   element.shown = text;
   element.dataset.state = card.state;
@@ -53,7 +56,6 @@ export function updateCard(element, card, state) {
   parts.image.hidden = !card.grid;
   if (card.grid) showImage(parts.image, card.grid);
   setText(parts.link, card.name);
-  const running = card.state === "training";
   replace(parts.state, running ? h("span", { class: "live-dot" }) : icon(STATE_ICONS[card.state] ?? "note"), t(`runs.is.${card.state}`));
   setAttribute(parts.state, "data-severity", ["failed", "unreadable"].includes(card.state) ? "failure" : null);
   const severe = card.severity && card.severity !== "healthy";
@@ -65,12 +67,10 @@ export function updateCard(element, card, state) {
   setAttribute(parts.severity, "data-severity", severe ? card.severity : null);
   const folder = state.folders.length > 1 && card.folder.split(/[\\/]/).at(-1);
   setText(parts.what, [card.recipe, card.data, folder].filter(Boolean).join(" · "));
-  const part = card.total ? Math.min(1, card.nimg / card.total) : 0;
   parts.bar.style.transform = `scaleX(${part})`;
   parts.progress.hidden = !card.total;
   parts.progress.setAttribute("aria-valuenow", Math.round(part * 100));
   setText(parts.done, progressText(card));
-  setText(parts.left, timeOf(card, running, part));
   const facts = [
     [t("runs.quality"), card.quality === null || card.quality === undefined ? "–" : number(card.quality)],
     [t("runs.speed"), card.images_per_s ? t("runs.per_s", { n: integer(card.images_per_s) }) : "–"],

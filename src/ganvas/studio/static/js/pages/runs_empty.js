@@ -21,7 +21,8 @@ export function invitation(mayWrite) {
     start.disabled = true;
     replace(message, h("p", { class: "muted", role: "status" }, h("span", { class: "live-dot" }), " ", t("runs.empty.starting")));
     try {
-      navigate(runAddress(await startTraining({ recipe: "digits28", minutes: 1, knobs: {} })));
+      const run = await startTraining({ recipe: "digits28", minutes: 1, knobs: {} });
+      if (message.isConnected) navigate(runAddress(run)); // else another page was opened meanwhile
     } catch (error) {
       start.disabled = false;
       replace(message, errorBox(error));
