@@ -135,6 +135,18 @@ def test_classifier_is_trained_once_and_cached(tmp_path: Path, monkeypatch: pyte
     assert classifier_extractor(images).digest == first.digest
 
 
+def test_accuracy_of_the_classifier_compares_classes_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 2000)
+    train = two_class_set(tmp_path)
+    assert train.labels is not None
+    lower = train.images[train.labels == 1]
+    none, other = np.zeros(len(lower), np.int64), np.zeros((2, 1, 16, 16), np.uint8)
+    assert classifier_extractor(train, ImageSet("a", lower, none, ("1",), "a")).facts == {"classifier_accuracy": 1.0}
+    assert classifier_extractor(train, ImageSet("b", lower, none, ("cat",), "b")).facts == {}
+    both = ImageSet("c", np.concatenate([lower, other]), np.array([*none, 1, 1]), ("1", "cat"), "c")
+    assert classifier_extractor(train, both).facts == {"classifier_accuracy": 1.0}
+
+
 def test_embedded_digits_have_a_bundled_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
     monkeypatch.setattr("ganvas.features.classifier._train", lambda *_: pytest.fail("a classifier was trained"))
