@@ -8,11 +8,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support import call_cli, start_cli, tiny, train_in_this_process
 
+from ganvas import user_code
 from ganvas.cli.comparison import compare as compare_command
 from ganvas.comparison import comparison, measurements, worker
 from ganvas.comparison.comparison import Comparison, compare
@@ -384,3 +386,14 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: 
     results = json.loads(Path("c/report.json").read_text())
     assert [row["state"] for row in results["runs"]] == ["complete", "complete"]
     assert [line["nimg"] for line in read_jsonl(run.path / "events.jsonl") if line["event"] == "resume"] == [at]
+
+
+def test_evaluation_by_changed_code_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "G.safetensors").write_bytes(b"")
+    run: Any = SimpleNamespace(latest_snapshot=tmp_path, metadata={"data": {"fingerprint": ""}})
+    keys = set()
+    for layer in ("Tanh", "ReLU"):
+        Path("nets.py").write_text(f"from torch.nn import {layer} as Mine")
+        user_code.load("nets.py:Mine")
+        keys.add(measurements._cache_key(run, measurements.EvaluationSettings(features="nets.py:Mine")))
+    assert len(keys) == 2

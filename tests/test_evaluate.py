@@ -1,12 +1,14 @@
 """Evaluation: real images are at the baseline, damage and copies are detected, bad input is refused."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import entropy
 from support import run_cli, tiny
+from torch import nn
 
 import ganvas
 from ganvas.config import replace
@@ -199,12 +201,66 @@ def test_bad_input_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
         evaluate(folders["other"])
     with pytest.raises(GanvasError, match="--count is 3"):
         evaluate_part(folders, "other", count=3)
-    np.savez(tmp_path / "large.npz", images=np.zeros((20, 16, 16, 1), np.uint8))
+    np.savez(tmp_path / "colours.npz", images=np.zeros((20, 8, 8, 3), np.uint8))
     np.savez(tmp_path / "one.npz", images=np.zeros((1, 8, 8, 1), np.uint8))
-    with pytest.raises(GanvasError, match=r"16×16×1.*8×8×1"):
-        evaluate(tmp_path / "large.npz", against=str(folders["train"]))
-    with pytest.raises(GanvasError, match="leave 1 images"):
+    with pytest.raises(GanvasError, match=r"(?s)8×8×1.*8×8×3.*both in colours"):
+        evaluate(folders["other"], against=str(tmp_path / "colours.npz"))
+    with pytest.raises(GanvasError, match=r"(?s)leave 1 images.*evaluate more images"):
         evaluate(tmp_path / "one.npz", against=str(folders["train"]), held_out=str(folders["held"]))
+
+
+def evaluate_pixels(path: Path, against: Path | str, held_out: Path | None = None) -> evaluation.Evaluation:
+    """Quickly, in four numbers of an image."""
+    held = None if held_out is None else str(held_out)
+    four = nn.AdaptiveAvgPool2d(2)
+    return evaluate(path, against=str(against), held_out=held, features=four, quick=True, device="cpu", quiet=True)
+
+
+def test_images_are_compared_at_the_size_at_which_they_were_made(write_images: Callable[..., Path]) -> None:
+    real, smaller = write_images(24, 320, 320), write_images(24, 16, 24)
+    fakes = real.rename("fakes.npz")
+    real = write_images(24, 320, 320)
+    found = evaluate_pixels(fakes, real)
+    assert found.protocol["subject"]["size"] == "320x320"
+    assert not [note for note in found.notes if "resized" in note]
+    (note,) = [note for note in evaluate_pixels(fakes, smaller).notes if "resized" in note]
+    assert note.startswith("The images of pictures-16x24x1 have 16x24 pixels and are resized to 320x320")
+
+
+def test_grey_images_saved_in_colours_are_compared_with_grey_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 500)
+    grey = open_images(DataOptions("digits")).images[:12].transpose(0, 2, 3, 1)
+    np.savez(tmp_path / "fakes.npz", images=grey.repeat(3, axis=3))
+    found = evaluate_pixels(tmp_path / "fakes.npz", "digits")
+    assert found.protocol["subject"]["count"] == 12
+    assert not [note for note in found.notes if "resized" in note]
+
+
+def test_fewer_images_than_wanted_are_held_out(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name, count in (("train", 60), ("held", 12), ("few", 5), ("fakes", 40)):
+        np.savez(tmp_path / f"{name}.npz", images=random.integers(0, 256, (count, 8, 8, 1), np.uint8))
+    fakes, train, held, few = (tmp_path / f"{name}.npz" for name in ("fakes", "train", "held", "few"))
+    found = evaluate_pixels(fakes, train, held)
+    assert found.protocol["subject"]["count"] == 12
+    assert "12 of 40 images are evaluated, as many as are held out (held, given): --held-out names more." in found.notes
+    with pytest.raises(GanvasError, match=r"(?s)leave 5 images.*Fix: only 5 .* \(few, given\): --held-out"):
+        evaluate_pixels(fakes, train, few)
+
+
+def test_own_network_is_never_taken_for_one_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 500)
+    Path("nets.py").write_text("from torch import nn\n\ninception = classifier = nn.AdaptiveAvgPool2d(2)\n")
+    np.savez("fakes.npz", images=open_images(DataOptions("digits")).images[:20].transpose(0, 2, 3, 1))
+    for name in ("inception", "classifier"):
+        found = evaluate(
+            "fakes.npz", against="digits", features=f"nets.py:{name}", quick=True, device="cpu", quiet=True
+        )
+        assert found.get_measure("frechet").title == "Fréchet distance"
+        assert f"Features: nets.py:{name} (" in " ".join(str(found).split())
+        assert "modes" in found.values
 
 
 @pytest.mark.slow

@@ -18,6 +18,18 @@ from ganvas.features.classifier import MAX_SHIFT, _shift_randomly, _train, build
 from ganvas.features.eye import BLOCKS, LAYER_NAMES, load_eye, to_rgb
 from ganvas.features.inception import inception_extractor
 
+REDUCING = """
+from torch import nn
+
+class Reduced(nn.Module):
+    def __init__(self, axis):
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x):
+        return x.{}(self.axis).flatten(1)
+"""
+
 
 def random_images(n: int, channels: int = 3, side: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, channels, side, side), np.uint8)
@@ -135,6 +147,18 @@ def test_classifier_is_trained_once_and_cached(tmp_path: Path, monkeypatch: pyte
     assert classifier_extractor(images).digest == first.digest
 
 
+def test_accuracy_of_the_classifier_compares_classes_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 2000)
+    train = two_class_set(tmp_path)
+    assert train.labels is not None
+    lower = train.images[train.labels == 1]
+    none, other = np.zeros(len(lower), np.int64), np.zeros((2, 1, 16, 16), np.uint8)
+    assert classifier_extractor(train, ImageSet("a", lower, none, ("1",), "a")).facts == {"classifier_accuracy": 1.0}
+    assert classifier_extractor(train, ImageSet("b", lower, none, ("cat",), "b")).facts == {}
+    both = ImageSet("c", np.concatenate([lower, other]), np.array([*none, 1, 1]), ("1", "cat"), "c")
+    assert classifier_extractor(train, both).facts == {"classifier_accuracy": 1.0}
+
+
 def test_embedded_digits_have_a_bundled_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANVAS_CACHE", str(tmp_path))
     monkeypatch.setattr("ganvas.features.classifier._train", lambda *_: pytest.fail("a classifier was trained"))
@@ -218,6 +242,41 @@ def test_features_of_a_set_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(extraction.extract_set_features(images, rows, extractors.eye_extractor()), first)
     with pytest.raises(pytest.fail.Exception):
         extraction.extract_set_features(images, rows + 1, extractors.eye_extractor())
+
+
+def test_features_of_changed_code_are_extracted_again() -> None:
+    images, found, codes = open_images(DataOptions("digits")), [], set()
+    for reduction, axis in (("mean", 2), ("amax", 2), ("amax", 3)):
+        Path("nets.py").write_text(REDUCING.format(reduction))
+        own = extractors.load_extractor(f"nets.py:Reduced(axis={axis})")
+        assert own.describe()["network"] == f"nets.py:Reduced(axis={axis})"
+        codes.add(own.describe()["code"])
+        found.append(extraction.extract_set_features(images, np.arange(10), own))
+    assert len(codes) == 2
+    for one, other in ((0, 1), (1, 2)):
+        assert not np.array_equal(found[one], found[other])
+
+
+def test_code_of_a_network_of_this_session_is_known() -> None:
+    def mean() -> nn.Module:
+        class Same(nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return x.mean(3).flatten(1)
+
+        return Same()
+
+    def largest() -> nn.Module:
+        class Same(nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return x.amax(3).flatten(1)
+
+        return Same()
+
+    one, other = (extractors.module_extractor(make()).describe() for make in (mean, largest))
+    assert one["network"] == other["network"] == "the class Same of this session"
+    assert one["code"] != other["code"]
+    tanh, relu = (extractors.module_extractor(nn.Sequential(layer)).describe() for layer in (nn.Tanh(), nn.ReLU()))
+    assert tanh["code"] != relu["code"]
 
 
 def test_own_network_as_extractor() -> None:

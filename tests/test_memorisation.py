@@ -64,6 +64,17 @@ def test_without_held_out_images_each_training_image_is_left_out_in_turn() -> No
     assert found.c_t < -10
 
 
+def test_searches_without_held_out_images_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = TrainingFeatures(TRAIN[:400], None)
+    expected = first.held_out_distances, first.cells[1]
+    monkeypatch.setattr(module, "nearest_neighbours", lambda *_, **__: pytest.fail("searched again"))
+    again = TrainingFeatures(TRAIN[:400].copy(), None)
+    assert np.array_equal(again.held_out_distances, expected[0])
+    for (_, distances), (_, before) in zip(again.cells[1], expected[1], strict=True):
+        assert len(distances)
+        assert np.array_equal(distances, before)
+
+
 def test_few_copies_among_independent_samples_are_counted_and_paired() -> None:
     mixed = INDEPENDENT.copy()
     mixed[[7, 300, 512]] = TRAIN[[40, 41, 1000]]

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 from ganvas.data import DataOptions, ImageSet, open_images
+from ganvas.evaluation import scales
 from ganvas.evaluation.scales import fine_detail_errors, layout_distances, power_spectrum
 
 
@@ -26,6 +28,25 @@ def test_wave_has_its_power_at_its_frequency() -> None:
     assert power.argmax() == 3
     white = np.random.default_rng(0).integers(0, 256, (400, 1, 16, 16), dtype=np.uint8)
     assert power_spectrum(white)[1:] == pytest.approx(10 * np.log10(256**2 / 12), abs=0.3)
+
+
+def test_images_are_transformed_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 16, 24), np.uint8)
+    whole, layout = power_spectrum(images), scales._shrink(images)
+    sizes: list[int] = []
+    transform = torch.fft.fft2
+
+    def record(pixels: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(pixels))
+        return transform(pixels)
+
+    monkeypatch.setattr(torch.fft, "fft2", record)
+    for block, expected in ((3 * 3 * 16 * 24 + 5, [3] * 6 + [2]), (1, [1] * 20)):
+        monkeypatch.setattr(scales, "BLOCK", block)
+        assert power_spectrum(images) == pytest.approx(whole, rel=1e-12)
+        assert np.array_equal(scales._shrink(images), layout)
+        assert sizes == expected
+        sizes.clear()
 
 
 def test_blur_changes_the_fine_detail_and_not_the_layout(faces: np.ndarray) -> None:

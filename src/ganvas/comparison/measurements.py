@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ganvas import image_io
+from ganvas import image_io, user_code
 from ganvas.data import DataOptions
 from ganvas.data.cached.cache_files import hash_file
 from ganvas.devices import select_device
@@ -200,9 +200,11 @@ def _class_grid(images: np.ndarray, classes: np.ndarray, names: Sequence[str]) -
 def _cache_key(run: Run, settings: EvaluationSettings) -> str:
     """A hash of everything on which the evaluation depends."""
     weights = hash_file(run.latest_snapshot / "G.safetensors")
+    own = user_code.is_spec(settings.features)
     facts: Mapping[str, Any] = {
         "snapshot": weights, "data": run.metadata["data"]["fingerprint"],
         **asdict(settings), **snapshot.package_versions(),
+        **({"code": user_code.digest(settings.features)} if own else {}),
     }  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 from torch import nn
 
 from ganvas import image_io, user_code
-from ganvas.data import DataOptions, open_images
-from ganvas.data.selection import iterate_batches
+from ganvas.data import DataOptions, ImageSet, open_images
+from ganvas.data.imageset import count_smaller
+from ganvas.data.selection import iterate_batches, size_of
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import select_device
 from ganvas.drawing import MAX_TRUNCATION
@@ -67,6 +69,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates a run (its newest snapshot), one snapshot, or a set of images, by comparison with real images.
 
+    The real images get the size and the colours of the evaluated ones, but are not made grey for them.
+
     Args:
         what: a run folder, a snapshot, a generator of the package (pretrained:NAME) or of the hub
             (hf:owner/name@revision), or anything that `--data` accepts.
@@ -76,7 +80,7 @@ def evaluate(
             or a function that returns one; or an `Extractor`. By default the eye, or another one where D looked
             through the eye (`independence.default_features`).
         weights: the weights of the features' network, if it needs a file.
-        count: the largest number of images on each side.
+        count: the largest number of images on each side; no more are evaluated than are held out.
         truncation: see `Sampler.sample_batches`.
         quick: only the distances, precision, recall and the classes.
         device: where to compute.
@@ -84,7 +88,7 @@ def evaluate(
         memo: results that earlier evaluations computed from the same real images.
 
     Raises:
-        GanvasError: nothing usable at a path, images of different sizes, too few images, or missing weights.
+        GanvasError: nothing usable at a path, grey images of coloured real ones, too few images, or missing weights.
     """
     count, truncation = (
         to_whole(count, "--count", MIN_IMAGES),
@@ -103,11 +107,15 @@ def evaluate(
         features = user_code.describe(features)
     device, memo = str(select_device(device)), memo or Memo()
     reference, subject = _open(what, against, held_out, count, truncation, device, memo)
-    n = min(count, subject.count or count, len(reference.held_out_rows))
+    wanted = min(count, subject.count or count)
+    n = min(wanted, len(reference.held_out_rows))
     if n < MIN_IMAGES:
         raise GanvasError(
             f"{subject.name} and {reference.train.name} leave {n} images to compare.",
             expected=f"at least {MIN_IMAGES} on each side, better thousands",
+            fix="evaluate more images."
+            if n == wanted
+            else f"only {n} real images are held out ({reference.held_out_source}): --held-out names more.",
         )
     labelled = reference.train.classes > 1
     if features is None:
@@ -148,7 +156,7 @@ def evaluate(
     }
     ordered = {name: values[name] for name in MEASURES if name in values}
     notes = independence.make_notes(protocol, labelled=labelled)
-    notes += _make_notes(n, sample.features.shape[1], reference, real.classifier)
+    notes += subject.notes + _make_notes(n, wanted, sample.features.shape[1], reference, real.classifier)
     biased = n <= sample.features.shape[1]
     return Evaluation(subject.name, ordered, memorisation, protocol, notes, panel, biased)
 
@@ -181,17 +189,19 @@ def _open(
                 expected="--against, the real images",
                 fix="check the path, or add --against and the real images, such as a folder or a zip",
             )
-        reference = open_reference_once(DataOptions(against), count, kept, held_out)
-        size = "x".join(map(str, reference.train.resolution))
-        subject = subject_from_images(open_images(DataOptions(str(what))))
+        images = _open_in_own_size(str(what))
+        channels = images.channels if images.channels > 1 else None  # real images in colours are not made grey
+        options = DataOptions(against, "train", size_of(images), channels)  # type: ignore[arg-type]
+        reference = open_reference_once(options, count, kept, held_out)
+        subject = subject_from_images(images)
         if subject.shape != reference.train.images.shape[1:]:
             raise GanvasError(
                 f"{subject.name} holds images of {_format_shape(subject.shape)}, {reference.train.name} of "
                 f"{_format_shape(reference.train.images.shape[1:])}.",
-                expected="one size and number of channels on both sides",
-                fix=f"resize one of them first, for instance to {size}; resizing changes every number.",
+                expected="one number of channels on both sides",
+                fix="save both grey, or both in colours.",
             )
-        return reference, subject
+        return reference, replace(subject, notes=_note_resizing(images) + _note_resizing(reference.train))
     sampler = load(path, device=device)
     shape = sampler.card.shape
     if against is None:
@@ -205,6 +215,25 @@ def _open(
         options = DataOptions(against, "train", f"{shape.height}x{shape.width}", shape.channels)  # type: ignore[arg-type]
     reference = open_reference_once(options, count, kept, held_out)
     return reference, subject_from_generator(sampler, reference.class_shares, truncation)
+
+
+def _open_in_own_size(source: str) -> ImageSet:
+    """Images at the size that all of them have, also above the 256 pixels that are otherwise kept."""
+    images = open_images(DataOptions(source))
+    sizes = images.metadata["sizes"]
+    own = next(iter(sizes))
+    if len(sizes) > 1 or own == size_of(images) or count_smaller(sizes, images.resolution):
+        return images
+    return open_images(DataOptions(source, resolution=own))
+
+
+def _note_resizing(images: ImageSet) -> tuple[str, ...]:
+    """A note if the images of a set are not compared at the size that they have."""
+    sizes, size = images.metadata["sizes"], size_of(images)
+    if set(sizes) == {size}:
+        return ()
+    own = "several sizes" if len(sizes) > 1 else f"{next(iter(sizes))} pixels"
+    return (f"The images of {images.name} have {own} and are resized to {size}, which changes every number.",)
 
 
 def _load_all(subject: Subject, images: np.ndarray, progress: bool) -> None:
@@ -225,9 +254,14 @@ def _stack_pairs(subject: Subject, reference: Reference, memorisation: Memorisat
     return np.stack(pairs)
 
 
-def _make_notes(n: int, width: int, reference: Reference, classifier: Extractor | None) -> tuple[str, ...]:
-    """Warnings about n images with `width` features."""
+def _make_notes(n: int, wanted: int, width: int, reference: Reference, classifier: Extractor | None) -> tuple[str, ...]:
+    """Warnings about n of the wanted images, with `width` features."""
     notes = []
+    if n < wanted:
+        notes.append(
+            f"{n:,} of {wanted:,} images are evaluated, as many as are held out ({reference.held_out_source}): "
+            "--held-out names more."
+        )
     if n <= width:
         notes.append(
             f"{n:,} images are fewer than the {width:,} features: the Fréchet distance is far above its limit; "

@@ -98,10 +98,15 @@ class TrainingFeatures:
     def held_out_distances(self) -> np.ndarray:
         """The distance from each held-out image to its nearest training image, float64 [l]; cached on disk."""
         if self.held_out is None:
-            return _distances_to_others(np.unique(self.train, axis=0))
+            return _distances_to_others(self._different)
         digests = (hashlib.sha256(features.tobytes()).hexdigest() for features in (self.held_out, self.train))
         key, held_out = cache.key("held-out distances", *digests), self.held_out
         return cache.load_or_compute(key, len(held_out), lambda: nearest_neighbours(held_out, self.train, 1)[0][:, 0])
+
+    @cached_property
+    def _different(self) -> np.ndarray:
+        """The different training images, float [m' f]."""
+        return np.unique(self.train, axis=0)
 
     @cached_property
     def principal_components(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -123,7 +128,7 @@ class TrainingFeatures:
         """k-means of the training images; for each cell its training images and the held-out images' distances."""
         from sklearn.cluster import KMeans  # importing it takes a second
 
-        train = self.project(self.train if self.held_out is not None else np.unique(self.train, axis=0))
+        train = self.project(self.train if self.held_out is not None else self._different)
         held_out = train if self.held_out is None else self.project(self.held_out)
         kmeans = KMeans(min(CELLS, len(train)), n_init=10, random_state=0)  # pyright: ignore[reportArgumentType]
         kmeans.fit(train)
@@ -193,8 +198,11 @@ def copying_statistic(fake: np.ndarray, real: TrainingFeatures) -> float | None:
 
 
 def _distances_to_others(rows: np.ndarray) -> np.ndarray:
-    """The distance from each row, float [m f], to its nearest other one, float64 [m]."""
-    return nearest_neighbours(rows, rows, 1, leave_out_self=True)[0][:, 0]
+    """The distance from each row, float [m f], to its nearest other one, float64 [m]; cached on disk."""
+    key = cache.key("distances to others", hashlib.sha256(rows.tobytes()).hexdigest())
+    return cache.load_or_compute(
+        key, len(rows), lambda: nearest_neighbours(rows, rows, 1, leave_out_self=True)[0][:, 0]
+    )
 
 
 def _distance_within_training(train: np.ndarray, indices: np.ndarray) -> np.ndarray:

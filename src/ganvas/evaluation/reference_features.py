@@ -95,7 +95,8 @@ def extract_reference(
 
     def make() -> ReferenceFeatures:
         seen = _choose_extractor(extractor, weights, real, device, progress)
-        counting = seen if seen.name == "classifier" else counting_classifier_once(real, memo, progress)
+        counts = seen.name == "classifier" and not seen.spec
+        counting = seen if counts else counting_classifier_once(real, memo, progress)
         held = subsample(real.held_out_rows, n)
         rival = make_sample(
             lambda by: extract_set_features(real.held_out, held, by, progress=progress),

@@ -44,7 +44,8 @@ class Evaluation(Displayed):
     def get_measure(self, name: str) -> Measure:
         """The measure; its title is FID or KID only with the features of the official Inception network."""
         measure = MEASURES[name]
-        official = self.protocol["features"]["extractor"] == "inception" and name != "score"
+        features = self.protocol["features"]
+        official = features["extractor"] == "inception" and "network" not in features and name != "score"
         return replace(measure, title=measure.inception_title) if official and measure.inception_title else measure
 
     def is_independent(self, name: str) -> bool:
@@ -111,11 +112,12 @@ def _rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
 def format_protocol(evaluation: Evaluation) -> str:
     """The protocol in a few lines."""
     features, reference, subject = (evaluation.protocol[part] for part in ("features", "reference", "subject"))
+    network = features.get("network", features["extractor"])
     classes = evaluation.protocol.get("classes", {})
     accuracy = classes.get("classifier_accuracy")
     correct = f", correct on {100 * accuracy:.1f} % of held-out images" if accuracy is not None else ""
     lines = [
-        f"Features: {features['extractor']} ({features['weights']}), images {features['resize']}.",
+        f"Features: {network} ({features['weights']}), images {features['resize']}.",
         *([evaluation.protocol["independence"]["sentence"]] if "independence" in evaluation.protocol else []),
         f"Evaluated: {subject['count']:,} images"
         + "".join(f", {name} {value}" for name, value in subject.items() if name not in ("count", "fingerprint"))

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ganvas.data import ImageSet
-from ganvas.data.selection import assign_classes, iterate_batches
+from ganvas.data.selection import assign_classes, iterate_batches, size_of
 from ganvas.runs.card import d_networks_of
 from ganvas.runs.training_data import find_run
 from ganvas.sampling import Sampler
@@ -25,6 +25,7 @@ class Subject:
         load_images: rows int64 [n] -> those images, uint8 [m c h w] at a time.
         protocol: its part of a protocol.
         d_networks: the frozen networks that G was trained through (`ganvas.runs.card.d_networks_of`); none for images.
+        notes: on how its images, and the real ones, were brought to one size.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Subject:
     load_images: Callable[[np.ndarray], Iterator[Tensor]]
     protocol: dict[str, Any]
     d_networks: Sequence[Mapping[str, Any]] = ()
+    notes: tuple[str, ...] = ()
 
 
 def subject_from_images(images: ImageSet) -> Subject:
@@ -43,7 +45,7 @@ def subject_from_images(images: ImageSet) -> Subject:
         images.images.shape[1:],
         len(images),
         lambda rows: iterate_batches(images.images, order[rows]),
-        {"images": images.name, "fingerprint": images.fingerprint},
+        {"images": images.name, "size": size_of(images), "fingerprint": images.fingerprint},
     )
 
 

@@ -40,7 +40,8 @@ def read_evaluations(sampler: Sampler) -> tuple[list[dict[str, Any]], bool]:
             _render_evaluation(row)
             nearest = own if row["memorisation"] else nearest
             if own:
-                rows[row["protocol"]["features"]["extractor"]] = row
+                features = row["protocol"]["features"]
+                rows[features.get("network", features["extractor"])] = row
         except (KeyError, TypeError, AttributeError, ValueError):
             continue
     return list(rows.values()), nearest

@@ -70,7 +70,7 @@ def classifier_extractor(train: ImageSet, held_out: ImageSet | None = None, *, p
 
     Args:
         train: the training set, with labels.
-        held_out: labelled images that measure its accuracy.
+        held_out: labelled images that measure its accuracy: those whose class has a name that `train` has too.
         progress: show progress bars.
 
     Raises:
@@ -98,8 +98,13 @@ def classifier_extractor(train: ImageSet, held_out: ImageSet | None = None, *, p
     result = Extractor("classifier", digest, resize, extract, predict_probabilities=predict_probabilities)
     if held_out is None or held_out.labels is None:
         return result
-    features = extract_set_features(held_out, np.arange(len(held_out)), result, progress=progress)
-    correct = predict_probabilities(features).argmax(1) == held_out.labels
+    number = {name: i for i, name in enumerate(train.class_names)}  # the sets may number their classes differently
+    labels = np.array([number.get(name, -1) for name in held_out.class_names])[held_out.labels]
+    known = np.flatnonzero(labels >= 0)
+    if not len(known):
+        return result
+    features = extract_set_features(held_out, known, result, progress=progress)
+    correct = predict_probabilities(features).argmax(1) == labels[known]
     return replace(result, facts={"classifier_accuracy": round(float(correct.mean()), 4)})
 
 

@@ -33,7 +33,7 @@ class Extractor:
         digest: the first 16 hexadecimal digits of the weights' SHA-256.
         resize: the resizing before the network, in words.
         extract: uint8 [n c h w] -> float32 [n f], on the CPU; c is 1, 3 or 4.
-        facts: further entries of the protocol, such as a classifier's accuracy.
+        facts: further entries of the protocol, such as a classifier's accuracy; "network" and "code" of the user's own.
         predict_probabilities: features float32 [n f] -> class probabilities float32 [n k]; None without classes.
         spec: of the user's own network; empty for those of Ganvas.
     """

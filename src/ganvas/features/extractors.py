@@ -1,5 +1,6 @@
 """The feature extractors by name: the eye, Lite0, a classifier of the data, Inception, DINOv2, or the user's own."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ganvas.features.extraction import Extractor, describe_resize, hash_weights,
 from ganvas.features.eye import load_eye, to_rgb
 from ganvas.features.inception import inception_extractor
 from ganvas.reading import check_regular, describe_reason
+from ganvas.specs import without_folder
 from ganvas.values import to_text
 
 EXTRACTORS = ("eye", "eye-bf16", "lite0", "classifier", "inception", "dinov2")
@@ -155,7 +157,15 @@ def module_extractor(network: nn.Module, name: str = "", *, device: str = "cpu")
         checked = True
         return features.float().flatten(1).cpu()
 
-    return Extractor(user_code.parse(name).name, hash_weights(network), "not resized", extract, spec=name)
+    facts = {"network": without_folder(who), "code": _hash_code(network, name)}
+    return Extractor(user_code.parse(name).name, hash_weights(network), "not resized", extract, facts, spec=name)
+
+
+def _hash_code(network: nn.Module, spec: str) -> str:
+    """16 hexadecimal digits of its source and its layers, which with equal weights may compute something else."""
+    if user_code.parse(spec).source == user_code.SESSION:
+        user_code.load(spec)  # its source text is known only once it is loaded
+    return hashlib.sha256(f"{user_code.digest(spec)}{network!r}".encode()).hexdigest()[:16]
 
 
 def _copy_to(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
