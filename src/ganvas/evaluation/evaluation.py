@@ -47,6 +47,12 @@ from ganvas.values import to_flag, to_number, to_text, to_whole
 MIN_IMAGES = 10
 """With fewer images on either side nothing is measured."""
 
+COUNT = 10_000
+"""Images on each side, where there are so many."""
+
+FEW = 1_000
+"""With fewer images a note says why there are no more."""
+
 CLOSEST_PAIRS = 8
 """Closest pairs of an evaluated image and a training image in the panel."""
 
@@ -60,7 +66,7 @@ def evaluate(
     held_out: str | None = None,
     features: str | Callable[..., Any] | Extractor | None = None,
     weights: Path | str | None = None,
-    count: int = 10_000,
+    count: int = COUNT,
     truncation: float = 1.0,
     quick: bool = False,
     device: str = "auto",
@@ -257,7 +263,7 @@ def _stack_pairs(subject: Subject, reference: Reference, memorisation: Memorisat
 def _make_notes(n: int, wanted: int, width: int, reference: Reference, classifier: Extractor | None) -> tuple[str, ...]:
     """Warnings about n of the wanted images, with `width` features."""
     notes = []
-    if n < wanted:
+    if n < wanted and (n < FEW or wanted > COUNT):
         notes.append(
             f"{n:,} of {wanted:,} images are evaluated, as many as are held out ({reference.held_out_source}): "
             "--held-out names more."
