@@ -198,17 +198,23 @@ def test_pictures_that_were_not_trained_on_are_not_called_training_pictures(
     assert [note for note in found.notes if "has other pictures now than this generator was trained on" in note]
 
 
-def test_grey_of_16_bits_is_read_as_in_training(tmp_path: Path) -> None:
-    """As 12 bits where the brightest picture has so many."""
+@pytest.mark.parametrize(("kind", "form"), [(np.uint16, "png"), (np.float32, "tif")])
+def test_grey_of_16_bits_and_floats_is_read_as_in_training(tmp_path: Path, kind: type, form: str) -> None:
+    """As 12 bits where the brightest picture has so many; from the least to the largest of all floats."""
     folder = tmp_path / "scans"
     folder.mkdir()
     random = np.random.default_rng(0)
     for i in range(20):
-        Image.fromarray(random.integers(0, 4096, (16, 16), np.uint16)).save(folder / f"{i:02d}.png")
+        pixels = random.integers(0, 205 * i + 200, (16, 16))
+        pixels[0, :2] = 0, 205 * i + 200
+        Image.fromarray(pixels.astype(kind)).save(folder / f"{i:02d}.{form}")
     trained = train(tiny(folder), quiet=True)
-    found = ganvas.project(trained, [folder / "03.png"], steps=1, references=0, quiet=True)
-    with Image.open(folder / "03.png") as photo:
-        assert np.array_equal(found.targets[0, 0], np.rint(np.asarray(photo) * (255 / 4095)).astype(np.uint8))
+    photo = folder / f"03.{form}"
+    found = ganvas.project(trained, [photo], steps=1, references=0, quiet=True)
+    with Image.open(photo) as image:
+        assert np.array_equal(
+            found.targets[0, 0], np.rint(np.asarray(image, np.float64) * (255 / 4095)).astype(np.uint8)
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Sampling: one image per seed, classes, truncation, interpolation, grids and files."""
 
+import dataclasses
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,9 @@ def test_classes_by_number_by_name_and_by_seed(conditional: Run) -> None:
     assert np.array_equal(images[6:8], sampler.sample(seeds=[0, 1], label=3))
     images, columns, names = sampler.sample_grid(range(64), columns=4)
     assert (len(images), columns, len(names)) == (40, 4, 10)
+    apart = unicodedata.normalize("NFD", "Größe")  # as macOS names a folder
+    sampler.card = dataclasses.replace(sampler.card, class_names=("cat", apart))
+    assert sampler.find_class(apart) == sampler.find_class(unicodedata.normalize("NFC", apart)) == 1
 
 
 def test_class_for_an_unconditional_generator_is_refused(run: Run) -> None:

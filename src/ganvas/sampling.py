@@ -1,6 +1,7 @@
 """Draws uint8 images from a trained generator: one image per seed, grids by class, interpolations."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -298,8 +299,9 @@ class Sampler(Displayed):
         if not isinstance(name, str):
             raise GanvasError(f"{describe_value(name)} is not a class.", expected="its name, or its number")
         names = self.card.class_names
-        if name in names:
-            return names.index(name)
+        composed = [unicodedata.normalize("NFC", one) for one in names]  # a folder of macOS has the accents apart
+        if (wanted := unicodedata.normalize("NFC", name)) in composed:
+            return composed.index(wanted)
         if re.fullmatch("[0-9]{1,9}", name) and int(name) < self.card.shape.classes:
             return int(name)
         listed = ", ".join(f"{i} ({n})" if n != str(i) else n for i, n in enumerate(names))

@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from helpers import encode, labels_of, open_data, write_folder, write_zip
 
 from ganvas.data import inspect
-from ganvas.data.labels.splits import choose_split
+from ganvas.data.labels.splits import choose_split, find_asides
 from ganvas.errors import GanvasError
 
 
@@ -265,6 +266,40 @@ def test_loose_image_beside_class_folders_is_left_out_and_said(tmp_path):
     assert read(path) == {0: "cat", 1: "cat", 2: "dog"}
     assert "Not used, because outside the folders cat, dog: preview.png." in open_data(path).notes
     assert open_data(path).metadata["ignored"] == {"(beside the folders)": 1}
+
+
+@pytest.mark.parametrize(("inside", "loose", "kept"), [("{}/{}", 3, 100), ("{}/{}", 10, 110), ("a/{}/{}", 10, 110)])
+def test_more_than_a_few_loose_images_are_kept(tmp_path, inside, loose, kept):
+    names = [inside.format(year, i) + ".png" for year in ("2019", "2020") for i in range(50)]
+    path = write_folder(tmp_path / "s", files_of(*names, *(f"{i}.png" for i in range(loose))))
+    found = open_data(path)
+    assert len(found) == kept
+    said = f"Images outside the sub-folders: {loose}, as 0.png, so the sub-folders are not used as classes."
+    assert any(note.startswith(said) for note in found.notes) == (found.labels is None) == (kept > 100)
+
+
+def test_a_tenth_of_loose_images_beside_the_folder_of_splits_is_left_out(tmp_path):
+    names = [f"x/{s}/{c}/{i}.png" for s in ("train", "test") for c in ("a", "b") for i in range(20)]
+    path = write_folder(tmp_path / "s", files_of(*names, *(f"{i}.png" for i in range(8))))
+    assert read(path) == {i: "a" if i < 20 else "b" for i in range(40)}
+    assert len(open_data(path, split="test")) == 40
+
+
+@pytest.mark.parametrize(
+    ("folders", "thumbnails"),
+    [
+        (("01_palm", "03_fist", "05_thumb", "07_ok"), []),
+        (("thumbs_up", "thumbs_down", "fist"), []),
+        (("palm", "fist", "5", "thumb"), []),
+        (("photos", "thumbs"), ["thumbs"]),
+        (("cats", "thumb"), ["thumb"]),
+        (("cats", "dogs", "cats_thumbs"), ["cats_thumbs"]),
+        (("a", "b", "thumbnails"), ["thumbnails"]),
+        (("2019", "2020", "thumbs"), ["thumbs"]),
+    ],
+)
+def test_folders_of_thumbnails_are_told_from_classes_of_gestures(folders, thumbnails):
+    assert find_asides(folders) == dict.fromkeys(thumbnails, "thumbnails")
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "tar"])
@@ -523,7 +558,29 @@ def test_table_of_another_set_is_not_used(tmp_path):
 def test_images_without_a_row_are_bad_and_counted(tmp_path):
     path = write_folder(tmp_path / "s", {**files_of(*IMAGES), "x.csv": b"file,label\n0.png,a\n1.png,b\n2.png,a\n"})
     with pytest.raises(GanvasError, match=r"1 of 4 files are bad:\n  3\.png: no label in x\.csv"):
-        open_data(path)
+        open_data(path, label_column="label")
+
+
+def test_table_of_a_part_of_the_images_must_be_asked_for(tmp_path):
+    path = write_folder(tmp_path / "s", {**files_of(*IMAGES), "x.csv": b"file,my kind\n0.png,a\n1.png,b\n2.png,a\n"})
+    found = open_data(path)
+    assert (len(found), found.labels, found.skipped) == (4, None, ())
+    said = "x.csv is not used: it has classes of 3 of 4 images; --label-column 'my kind' takes them."
+    assert found.notes[0] == said
+
+
+def test_table_that_misses_one_image_in_twenty_is_used(tmp_path):
+    rows = ["file,label", *(f"{i}.png,{i % 2}" for i in range(1, 20))]
+    files = {**files_of(*(f"{i}.png" for i in range(20))), "x.csv": "\n".join(rows).encode()}
+    found = open_data(write_folder(tmp_path / "s", files))
+    assert found.class_names == ("0", "1")
+    assert found.skipped == (("0.png", "no label in x.csv"),)
+
+
+def test_table_names_images_in_the_other_form_of_unicode(tmp_path):
+    files = files_of(*(unicodedata.normalize("NFD", f"{name}.png") for name in ("é", "ü", "ñ")))
+    table = "file,label\né.png,a\nü.png,b\nñ.png,a\n".encode()
+    assert read(write_zip(tmp_path / "s.zip", {**files, "x.csv": table})) == {0: "a", 1: "b", 2: "a"}
 
 
 @pytest.mark.parametrize(

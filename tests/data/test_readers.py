@@ -7,6 +7,7 @@ import os
 import pickle
 import tarfile
 import tempfile
+import zipfile
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -329,6 +330,24 @@ def test_sub_folders_become_classes(tmp_path, zipped, root):
     assert labels_of(found).tolist() == [0, 0, 0, 1]
     assert found.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3], "natural order: 2 before 10"
     assert found.metadata["ignored"] == {".txt": 1, "(hidden or of the system)": 4}
+
+
+@pytest.mark.parametrize("name", ["été", "Größe", "犬"])
+def test_names_in_a_zip_are_utf8_without_its_mark_too(tmp_path, name):
+    """macOS's Finder leaves the mark out."""
+    path = write_zip(tmp_path / "s.zip", {f"{name}/1.png": flat_images(1)[0], "b/1.png": flat_images(2)[1]})
+    content = path.read_bytes()
+    for entry, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = content.index(entry) + place  # of the flags; the marked member is the first
+        assert int.from_bytes(content[start : start + 2], "little") == 0x800
+        content = content[:start] + b"\0\0" + content[start + 2 :]
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as archive:
+        assert f"{name}/1.png" not in archive.namelist()
+    assert sorted(open_data(path).class_names) == sorted((name, "b"))
+    old = name.encode("cp437", "replace").ljust(len(name.encode()), b"_")  # as old programs write it
+    path.write_bytes(content.replace(name.encode(), old))
+    assert sorted(open_data(path).class_names) == sorted((old.decode("cp437"), "b"))
 
 
 def test_some_folders_are_not_classes(tmp_path):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from ganvas.data.arrays.value_range import levels_in
 from ganvas.errors import GanvasError
 
 PIXELS = noise(5, 9, 10)
@@ -177,6 +178,44 @@ def test_32_bit_integers_above_16_bits_are_not_clipped(tmp_path):
     Image.fromarray(PIXELS[0].astype(np.int32) * 4000).save(image, "TIFF")
     found = open_data(write_folder(tmp_path / "s", {"a.tif": image.getvalue()}))
     assert np.array_equal(found.images[0, 0], np.rint(PIXELS[0] * 4000.0 * (255 / (2**20 - 1))))
+
+
+@pytest.mark.parametrize(
+    ("images", "read"),
+    [
+        (((0.5, 1000), (2, 4000)), "from 0.5 to 4000: this range becomes 0..255"),
+        (((0, 200), (2, 4000)), "from 0 to 4000: this range becomes 0..255"),
+        (((-100, 0.5), (0, 0.75)), "from -100 to 0.75: this range becomes 0..255"),
+        (((0, 0.5), (0, 200)), "from 0 to 200: read as 0..255"),
+        (((0, 0.5), (0, 0.75)), "from 0 to 0.75: read as 0..1"),
+    ],
+)
+def test_files_of_floats_are_read_by_the_range_of_all(tmp_path, images, read):
+    ramps = np.stack([np.linspace(low, high, 90, dtype=np.float32).reshape(9, 10) for low, high in images])
+    files = {f"{split}/0.tif": encode(ramp, "TIFF") for split, ramp in zip(("train", "test"), ramps, strict=True)}
+    path = write_folder(tmp_path / "s", files)
+    found = [open_data(path, split=split) for split in ("train", "test")]
+    whole = [open_data(write_folder(tmp_path / "both", {f"{i}.tif": one for i, one in enumerate(files.values())}))]
+    low, high = ramps.min(), ramps.max()
+    black, white = (0, 1 if high <= 1 else 255) if low >= 0 and high <= 255 else (low, high)
+    expected = (ramps.astype(np.float64) - black) * (255 / (white - black))
+    assert np.abs(np.concatenate([one.images[:, 0] for one in found]) - expected).max() <= 0.51
+    assert np.abs(whole[0].images[:, 0] - expected).max() <= 0.51
+    assert whole[0].notes == (f"Images of float numbers: 2, {read}.",)
+    for one in (*found, *whole):
+        span = levels_in(one.notes).floats
+        assert span is not None
+        assert np.allclose(span, (low, high), rtol=1e-6)
+
+
+def test_float_file_that_is_not_finite_does_not_decide_the_range(tmp_path):
+    good = np.linspace(0, 4000, 90, dtype=np.float32).reshape(9, 10)
+    bad = np.full((9, 10), np.inf, np.float32)
+    path = write_folder(tmp_path / "s", {"a.tif": encode(good, "TIFF"), "b.tif": encode(bad, "TIFF")})
+    found = open_data(path, max_bad=0.5)
+    assert found.skipped == (("b.tif", "some of its values are not finite"),)
+    assert found.images[0, 0].max() == 255
+    assert found.notes == ("Images of float numbers: 1, from 0 to 4000: this range becomes 0..255.",)
 
 
 def test_colours_of_12_bits_in_16_are_refused(tmp_path):

@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ganvas.data.arrays.value_range import USUAL_LEVELS, Levels, floats_to_uint8
 from ganvas.data.chunks import count_bands, count_imagej_pages, ignore_long_text, without_text
 from ganvas.data.options import MIN_SIDE
 from ganvas.data.sniffing import HEAD_BYTES, IMAGE_FORMATS, detect_format
@@ -58,8 +59,9 @@ class Header:
     """"a JPEG" for a JPEG named .png; otherwise empty."""
     frames: bool
     """Whether there are more frames or pages than the first."""
-    deep: Literal["grey", "colour", ""]
-    """Whether its numbers have 16 bits or more, of which Pillow reads the upper eight where it has colours."""
+    deep: Literal["grey", "colour", "float", ""]
+    """Whether its numbers have 16 bits or more, of which Pillow reads the upper eight where it has colours, or are
+    floats."""
 
 
 def read_header(file: BinaryIO, name: str) -> Header:
@@ -102,13 +104,24 @@ def read_peak(file: BinaryIO) -> int:
         return peak if image.mode.startswith("I") else peak * 256 + 255
 
 
-def decode(file: BinaryIO, channels: int, size: tuple[int, int], fit: Fit, white: int = 65535) -> np.ndarray:
+def read_range(file: BinaryIO) -> tuple[float, float]:
+    """The least and the largest number in an image of floats.
+
+    Raises:
+        Unreadable: it cannot be decoded, or some number is not finite.
+    """
+    with _unreadable_on_error(file), _open_image(file) as image:
+        values = _finite(image)
+        return float(values.min()), float(values.max())
+
+
+def decode(file: BinaryIO, channels: int, size: tuple[int, int], fit: Fit, levels: Levels = USUAL_LEVELS) -> np.ndarray:
     """The image as uint8 [channels H W] in 0..255, upright, first frame only.
 
     Args:
         channels: 1, 3 or 4; with 1 and 3, transparent images are composited over white.
         size: (H, W) of the result.
-        white: the number that becomes 255 in grey images of 16 bits or more.
+        levels: of images of more than 8 bits.
 
     Raises:
         Unreadable: the image cannot be decoded; the message is the reason.
@@ -121,7 +134,7 @@ def decode(file: BinaryIO, channels: int, size: tuple[int, int], fit: Fit, white
         with _large_image_lock if image.width * image.height > _LARGE_PIXELS else nullcontext():
             image.load()
             transpose = _TRANSPOSES.get(_orientation(image))
-            converted = _convert_channels(image, channels, white)
+            converted = _convert_channels(image, channels, levels)
             upright = converted.transpose(transpose) if transpose is not None else converted
             return _to_chw(resize_to_fit(upright, size, fit))
 
@@ -189,13 +202,13 @@ def _register_heif() -> None:
             register_heif_opener(thumbnails=False)
 
 
-def _convert_channels(image: Image.Image, channels: int, white: int = 65535) -> Image.Image:
+def _convert_channels(image: Image.Image, channels: int, levels: Levels = USUAL_LEVELS) -> Image.Image:
     """Any mode -> L, RGB or RGBA."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        grey = np.asarray(image).astype(np.float64).clip(0, white) * (255 / white)
+        grey = np.asarray(image).astype(np.float64).clip(0, levels.white) * (255 / levels.white)
         image = Image.fromarray(np.rint(grey).astype(np.uint8))
     elif image.mode == "F":
-        image = Image.fromarray(_floats_to_uint8(np.asarray(image)))
+        image = Image.fromarray(floats_to_uint8(_finite(image), levels.floats))
     if channels == 4:
         return image.convert("RGBA")
     if image.has_transparency_data:
@@ -205,16 +218,12 @@ def _convert_channels(image: Image.Image, channels: int, white: int = 65535) -> 
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def _floats_to_uint8(values: np.ndarray) -> np.ndarray:
-    """Float pixels have no defined range: 0..1 and 0..255 are recognised, any other is rescaled to 0..255."""
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
+def _finite(image: Image.Image) -> np.ndarray:
+    """The pixels of an image of floats."""
+    values = np.asarray(image)
+    if not np.isfinite(values).all():
         raise Unreadable("some of its values are not finite")
-    if low >= 0 and high <= 1:
-        values = values * 255
-    elif low < 0 or high > 255:
-        values = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-30))
-    return np.rint(values).astype(np.uint8)
+    return values
 
 
 def _to_chw(image: Image.Image) -> np.ndarray:
@@ -222,8 +231,10 @@ def _to_chw(image: Image.Image) -> np.ndarray:
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _depth(image: Image.Image) -> Literal["grey", "colour", ""]:
-    """Whether an image that is not decoded yet has numbers of 16 bits or more, and whether it has colours."""
+def _depth(image: Image.Image) -> Literal["grey", "colour", "float", ""]:
+    """What an image that is not decoded yet has: floats, or numbers of 16 bits or more, grey or with colours."""
+    if image.mode == "F":
+        return "float"
     if image.mode.startswith("I"):
         return "grey"
     raw_mode = "".join(str(tile.args) for tile in getattr(image, "tile", [])[:1])

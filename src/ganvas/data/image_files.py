@@ -1,5 +1,6 @@
 """Which of the files of a folder or archive are used, and with which labels; shared by folders, zips and tars."""
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ _MAX_TABLES = 20  # files that are tried as tables of labels
 _MAX_NOTES = 3  # on tables that are not used
 _MAX_GUESSED = 1000  # classes in a column that was not asked for
 _FEW = 3  # loose images beside class folders that are left out whatever their share
+_UNNAMED = 0.05  # the share of the images that a table which was not asked for may leave without a class
 
 
 @dataclass(frozen=True)
@@ -186,24 +188,25 @@ def _drop_asides(selection: _Selection) -> None:
 
 
 def _drop_loose(selection: _Selection) -> None:
-    """Leaves out a few images beside folders that hold nearly all."""
+    """Leaves out a few images beside folders that hold nearly all; up to a tenth beside splits, as they are in none."""
     while True:
         root, folders, loose = selection.below()
-        inside = len(selection.images) - len(loose)
-        if not loose or len(loose) >= inside or len(loose) > max(_FEW, inside // 10) or not _branches(root, folders):
+        inside, branches = len(selection.images) - len(loose), _branches(root, folders)
+        most = max(_FEW, inside // (100 if choose_split(branches, "train") is None else 10))
+        if not loose or len(loose) >= inside or len(loose) > most or len(branches) < 2:
             return
         what = f"{loose[0]}" if len(loose) == 1 else f"{len(loose)} images such as {loose[0]}"
         where = f"the folders {', '.join(list(folders)[:4])}{' …' if len(folders) > 4 else ''}"
         selection.drop(set(loose), "beside the folders", f"Not used, because outside {where}: {what}.")
 
 
-def _branches(root: str, folders: dict[str, list[str]]) -> bool:
-    """Whether there are several folders, or several in the only one."""
+def _branches(root: str, folders: dict[str, list[str]]) -> list[str]:
+    """The names of the folders, or of those in the only one."""
     if len(folders) != 1:
-        return len(folders) > 1
+        return list(folders)
     [(top, images)] = folders.items()
     inner = [image[len(root) + len(top) + 1 :].partition("/") for image in images]
-    return len({name for name, slash, _ in inner if slash}) > 1
+    return list(dict.fromkeys(name for name, slash, _ in inner if slash))
 
 
 def _choose(selection: _Selection, split: str) -> bool:
@@ -357,12 +360,20 @@ def _find_tables(kinds: FileKinds, selection: _Selection, contents: Contents) ->
 def _apply(labels: Labels, selection: _Selection, name: str, column: str | None) -> Listing:
     kept = tuple(image for image in selection.images if image in labels.values)
     bad = tuple((image, f"no label in {name}") for image in selection.images if image not in labels.values)
+    if column is None and labels.column and len(bad) > _UNNAMED * len(selection.images):
+        found = f"it has classes of {len(kept)} of {len(selection.images)} images"
+        return Listing(tuple(selection.images), notes=(f"{name} is not used: {found}; {_how_to_ask(labels)}.",))
     try:
         numbers, names, notes = make_labels(kept, labels, name)
         if column is None and len(names) > _MAX_GUESSED:
-            raise GanvasError(f"it has {len(names)} different values (--label-column {labels.column} takes them)")
+            raise GanvasError(f"it has {len(names)} different values ({_how_to_ask(labels)})")
     except GanvasError as error:
         if column is not None:
             raise
         return Listing(tuple(selection.images), notes=(f"{name} is not used: {error.what}",))
     return Listing(kept, numbers, names, notes, bad)
+
+
+def _how_to_ask(labels: Labels) -> str:
+    """How the classes of a table that is not used can be had."""
+    return f"--label-column {shlex.quote(labels.column)} takes them"

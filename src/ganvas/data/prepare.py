@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from ganvas.data.arrays.value_range import depth_note, white_of
+from ganvas.data.arrays.value_range import USUAL_LEVELS, Levels, depth_note, float_note, white_of
 from ganvas.data.cached.cache import PixelWriter, check_disk_space
-from ganvas.data.decoding import Header, decode, is_transparent, read_header, read_peak, resize_array
+from ganvas.data.decoding import Header, decode, is_transparent, read_header, read_peak, read_range, resize_array
 from ganvas.data.options import MIN_SIDE, DataOptions
 from ganvas.data.source_types import ImageArrays, ImageFiles, Unreadable
 from ganvas.errors import GanvasError
@@ -44,8 +44,8 @@ class HeaderScan:
     modes: Counter[str] = field(default_factory=Counter)
     grey: int = 0
     alpha: list[int] = field(default_factory=list)
-    deep: dict[str, list[int]] = field(default_factory=lambda: {"grey": [], "colour": []})
-    """Images of 16 bits or more."""
+    deep: dict[str, list[int]] = field(default_factory=lambda: {"grey": [], "colour": [], "float": []})
+    """Images of 16 bits or more, or of floats."""
     failures: dict[int, str] = field(default_factory=dict)
     misnamed: list[tuple[str, str]] = field(default_factory=list)
     animated: list[str] = field(default_factory=list)
@@ -89,8 +89,7 @@ class TargetFormat:
     channels: int
     size: tuple[int, int]
     notes: tuple[str, ...]
-    white: int = 65535
-    """The number that becomes 255 in grey images of 16 bits or more."""
+    levels: Levels = USUAL_LEVELS
 
 
 def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
@@ -127,7 +126,7 @@ def choose_target_of_files(
     """Chooses channels and size for image files, at least one of which is readable.
 
     Args:
-        find_others: opens the other split, whose images of 16 bits get the same factor; None if there is none.
+        find_others: opens the other split, whose images of 16 bits or floats are read alike; None if there is none.
 
     Raises:
         GanvasError: they have colours of 16 bits, of which nearly nothing could be read.
@@ -149,28 +148,27 @@ def choose_target_of_files(
         notes.append(f"Files with several frames or pages: {count}, as {example}; the first of each is used.")
         if any(name.lower().endswith((".tif", ".tiff")) for name in scan.animated):
             notes.append("A TIFF whose own path is given is read page by page.")
-    white, dark = _choose_white(options, images, scan, find_others)
+    levels, deep = _choose_levels(options, images, scan, find_others)
     size, more = choose_default_size(options, scan.sizes)
-    return TargetFormat(channels, size, (*notes, *dark, *more), white)
+    return TargetFormat(channels, size, (*notes, *deep, *more), levels)
 
 
-def _choose_white(
+def _choose_levels(
     options: DataOptions, images: ImageFiles, scan: HeaderScan, find_others: Callable[[], ImageFiles | None]
-) -> tuple[int, list[str]]:
-    """The number that is white in all grey images of 16 bits or more, from the maximum of all splits, with a note."""
+) -> tuple[Levels, list[str]]:
+    """The levels of all images of 16 bits or more and of floats, from the extremes of all splits, with notes."""
     splits = [(images, scan)]
     if any(scan.deep.values()) and (others := find_others()) is not None:
         splits.append((others, scan_headers(others, progress=False)))
 
-    def find_peak(kind: str) -> int:
-        title = "finding the brightest pixel"
-        found = [
-            _read_files(lambda file, _: read_peak(file), files, headers.deep[kind], {}, title, progress=False)
+    def read_all(kind: str, read: Callable[[BinaryIO], Result]) -> list[Result]:
+        found = (
+            _read_files(lambda file, _: read(file), files, headers.deep[kind], {}, "", progress=False)
             for files, headers in splits
-        ]
-        return max((peak for chunks in found for chunk in chunks for _, peak in chunk), default=65535)
+        )
+        return [value for chunks in found for chunk in chunks for _, value in chunk]
 
-    colour = white_of(find_peak("colour")) if scan.deep["colour"] else 65535
+    colour = white_of(max(read_all("colour", read_peak), default=65535)) if scan.deep["colour"] else 65535
     if colour < 65535:
         bits = colour.bit_length()
         raise GanvasError(
@@ -180,12 +178,15 @@ def _choose_white(
             fix=f"multiply them first, for example with ImageMagick: mogrify -evaluate multiply {2 ** (16 - bits)} "
             "-depth 8 -format png FILES",
         )
-    if not scan.deep["grey"]:
-        return 65535, []
-    peak = find_peak("grey")
-    white = white_of(peak)
-    title = f"Grey images of more than 8 bits: {len(scan.deep['grey'])}"
-    return white, [depth_note(title, peak, white)] if white != 65535 else []
+    levels, notes = USUAL_LEVELS, list[str]()
+    if scan.deep["grey"] and (white := white_of(peak := max(read_all("grey", read_peak), default=65535))) != 65535:
+        levels = levels._replace(white=white)
+        notes.append(depth_note(f"Grey images of more than 8 bits: {len(scan.deep['grey'])}", peak, white))
+    if scan.deep["float"] and (ranges := read_all("float", read_range)):
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        levels = levels._replace(floats=(low, high))
+        notes.append(float_note(len(scan.deep["float"]), low, high))
+    return levels, notes
 
 
 def choose_target_of_arrays(options: DataOptions, arrays: ImageArrays) -> TargetFormat:
@@ -216,7 +217,7 @@ def decode_files(
     good = [index for index in range(len(images.names)) if index not in scan.failures]
 
     def read(file: BinaryIO, _index: int) -> np.ndarray:
-        return decode(file, target.channels, target.size, options.fit, target.white)
+        return decode(file, target.channels, target.size, options.fit, target.levels)
 
     for decoded in _read_files(read, images, good, scan.failures, "decoding the images", progress):
         if decoded:

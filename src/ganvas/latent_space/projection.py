@@ -19,7 +19,7 @@ from PIL import Image
 from ganvas import image_io, sampling, user_code
 from ganvas.animation import MAX_PIXELS, MAX_SIDE, save_animation
 from ganvas.data import DataOptions, decoding, open_images
-from ganvas.data.arrays.value_range import white_in
+from ganvas.data.arrays.value_range import USUAL_LEVELS, Levels, levels_in
 from ganvas.data.decoding import Fit
 from ganvas.data.imageset import ImageSet
 from ganvas.data.pixels import to_uint8, to_unit
@@ -199,8 +199,8 @@ def project(
     trained = find_data(sampler.path, sampler.card.data, shape[:3])
     several = _as_list(photos)
     fit: Fit = trained.fit if trained else "crop"
-    white = _find_white(trained, several, sampler.card.data["fingerprint"], quiet)
-    targets = np.stack([load_photo(photo, shape, fit, white) for photo in several])
+    levels = _find_levels(trained, several, sampler.card.data["fingerprint"], quiet)
+    targets = np.stack([load_photo(photo, shape, fit, levels) for photo in several])
     names = tuple(
         f"picture {i + 1}" if isinstance(photo, np.ndarray) else str(photo) for i, photo in enumerate(several)
     )
@@ -245,37 +245,37 @@ def project(
     )
 
 
-def _find_white(trained: DataOptions | None, photos: Sequence[Photo], fingerprint: str, quiet: bool) -> int:
-    """The number that was white in training, where a photo is a grey file of 16 bits or more; else that of 16 bits.
+def _find_levels(trained: DataOptions | None, photos: Sequence[Photo], fingerprint: str, quiet: bool) -> Levels:
+    """The levels of the training pictures, where a photo is a grey file of 16 bits or more, or of floats.
 
     Args:
         fingerprint: of the training pictures: others say nothing about it.
     """
     if trained is None or not any(map(_is_deep, photos)):
-        return 65535
+        return USUAL_LEVELS
     try:
         images = open_images(trained, progress=not quiet)
     except GanvasError:
-        return 65535
-    return white_in(images.notes) if images.fingerprint == fingerprint else 65535
+        return USUAL_LEVELS
+    return levels_in(images.notes) if images.fingerprint == fingerprint else USUAL_LEVELS
 
 
 def _is_deep(photo: Photo) -> bool:
-    """Whether it is a grey file of 16 bits or more."""
+    """Whether it is a grey file of 16 bits or more, or of floats."""
     if isinstance(photo, np.ndarray) or not (path := to_path(photo, "a picture's file")).is_file():
         return False
     try:
         with path.open("rb") as file:
-            return decoding.read_header(file, path.name).deep == "grey"
+            return decoding.read_header(file, path.name).deep in ("grey", "float")
     except (Unreadable, OSError):
         return False
 
 
-def load_photo(photo: Photo, shape: Shape, fit: Fit, white: int = 65535) -> np.ndarray:
+def load_photo(photo: Photo, shape: Shape, fit: Fit, levels: Levels) -> np.ndarray:
     """A photo at a generator's size and channels, uint8 [c h w].
 
     Args:
-        white: the number that becomes 255 in grey files of 16 bits or more.
+        levels: of files of more than 8 bits.
 
     Raises:
         GanvasError: it cannot be read, or the array is something else.
@@ -290,7 +290,7 @@ def load_photo(photo: Photo, shape: Shape, fit: Fit, white: int = 65535) -> np.n
         what = "is no file" if path.exists() else "does not exist"
         raise GanvasError(f"{path} {what}.", expected="a picture's file", fix=near_paths(path))
     try:
-        return decoding.decode(io.BytesIO(path.read_bytes()), shape.channels, size, fit, white)
+        return decoding.decode(io.BytesIO(path.read_bytes()), shape.channels, size, fit, levels)
     except (Unreadable, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise GanvasError(f"{path} cannot be used: {reason}.", expected="a picture of at least 8×8 pixels") from error

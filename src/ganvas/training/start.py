@@ -306,7 +306,8 @@ def network_shape(images: ImageSet, config: TrainConfig) -> Shape:
         raise GanvasError(
             f"--conditional is set, but {images.name} has {found}.",
             expected="images of two classes or more",
-            fix="put each class in a sub-folder of its own, or train with --no-conditional.",
+            fix="put each class in a sub-folder of its own (`ganvas data` says what was read as classes), or train "
+            "with --no-conditional.",
         )
     if config.dataset.balanced and not images.classes:
         raise GanvasError(f"--balanced is set, but {images.name} has no classes.", fix="leave --balanced out.")

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,18 @@ _DARK = 63
 _TOLERANCE = 0.5 / 255
 _FEW_NUMBERS, _FEW_IMAGES = 0.01, 0.1  # the shares, of the positive ones and of all, up to which outliers are mistakes
 _BIT_DEPTHS = (8, 10, 12, 14, 16)  # of cameras and scanners, whose numbers are stored in 16 bits
+
+
+class Levels(NamedTuple):
+    """What is white, and black, in image files of more than 8 bits: the same in all of a set."""
+
+    white: int = 65535
+    """The number that becomes 255 in grey images of 16 bits or more."""
+    floats: tuple[float, float] | None = None
+    """The least and the largest number of all images of float numbers; None where each is read by its own."""
+
+
+USUAL_LEVELS = Levels()
 
 
 @dataclass(frozen=True)
@@ -197,10 +210,38 @@ def depth_note(where: str, high: int, white: int) -> str:
     return f"{where}, at most {high}: read as {white.bit_length()} bits{factor}."
 
 
-def white_in(notes: Iterable[str]) -> int:
-    """The number that is white by the note of `depth_note` among those of a set; 65535 without one."""
+def float_note(count: int, low: float, high: float) -> str:
+    """The note on image files of float numbers, as `floats_to_uint8` reads them."""
+    white = _float_white(low, high)
+    read = "this range becomes 0..255" if white is None else f"read as 0..{white:g}"
+    return f"Images of float numbers: {count}, from {low:.7g} to {high:.7g}: {read}."
+
+
+def levels_in(notes: Sequence[str]) -> Levels:
+    """The levels by the notes of `depth_note` and `float_note` among those of a set."""
     bits = next((found[1] for note in notes if (found := re.search(r": read as ([0-9]+) bits", note))), "16")
-    return 2 ** int(bits) - 1
+    span = next((found for note in notes if (found := re.search(r"of float.*: \d+, from (\S+) to (\S+):", note))), None)
+    return Levels(2 ** int(bits) - 1, (float(span[1]), float(span[2])) if span else None)
+
+
+def floats_to_uint8(values: np.ndarray, floats: tuple[float, float] | None) -> np.ndarray:
+    """Finite floats as uint8. They have no defined range: 0..1 and 0..255 are recognised, any other is stretched.
+
+    Args:
+        floats: the least and the largest number of all images; by default of this one.
+    """
+    low, high = floats or (float(values.min()), float(values.max()))
+    white = _float_white(low, high)
+    if white is None:
+        values = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-30))
+    elif white == 1:
+        values = values * 255
+    return np.rint(values).clip(0, 255).astype(np.uint8)
+
+
+def _float_white(low: float, high: float) -> float | None:
+    """The number that becomes 255 where all floats are from `low` to `high`, and 0 is black; None in other ranges."""
+    return None if low < 0 or high > 255 else 1.0 if high <= 1 else 255.0
 
 
 def _stretch(found: _Range) -> str:

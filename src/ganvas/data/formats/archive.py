@@ -6,6 +6,7 @@ import re
 import stat
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,7 @@ from ganvas.data.source_types import ImageFiles, Source, Unreadable, describe_st
 from ganvas.errors import GanvasError
 
 _ENCRYPTED = 0x1
+_UTF8 = 0x800
 _IN_MEMORY_BYTES = 2**20  # members up to this size are read into memory before they are decoded
 
 
@@ -118,7 +120,7 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.Zi
     size = os.path.getsize(path)
     members: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
-        name = info.filename.replace("\\", "/")
+        name = _name_of(info).replace("\\", "/")
         if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):
             raise GanvasError(
                 f"{path} has a member named {info.filename!r}, which points outside the archive.",
@@ -135,6 +137,14 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.Zi
     if sum(info.compress_size for info in members.values()) > size:
         raise GanvasError(f"{path} is a decompression bomb: its members overlap.", fix="do not use this file.")
     return members
+
+
+def _name_of(info: zipfile.ZipInfo) -> str:
+    """The name of a member; UTF-8 that is not marked as such, as macOS's Finder writes it, is read as UTF-8."""
+    if not info.flag_bits & _UTF8:
+        with suppress(UnicodeError):
+            return info.filename.encode("cp437").decode()
+    return info.filename
 
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:

@@ -19,7 +19,9 @@ def choose_tops(names: Sequence[str], of_parts: bool) -> tuple[list[str], tuple[
     if not folders or _is_nvlabs(names, root):
         return [], ()
     if loose:
-        return [], (f"Images outside the sub-folders: {loose}, so the sub-folders are not used as classes.",)
+        which = next(name for name, slash, _ in split_names if not slash)
+        note = f"Images outside the sub-folders: {loose}, as {which}, so the sub-folders are not used as classes."
+        return [], (f"{note} Move them into one of these or away, to have classes.",)
     parts = find_parts(folders, of_parts=has_parts(root, of_parts))
     if parts is None:
         return [top for top, _, _ in split_names], ()

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -38,13 +39,16 @@ class Labels:
 
 
 class Matcher:
-    """Finds the image that a table means: by its path, its name, or its name without the ending."""
+    """Finds the image that a table means: by its path, its name, or its name without the ending.
+
+    Accented letters are equal in both forms of Unicode: macOS names files with the accents apart.
+    """
 
     def __init__(self, images: Sequence[str]) -> None:
-        self._exact = set(images)
+        self._exact = {_composed(image): image for image in images}
         self._found: dict[str, str | None] = {}
         for image in images:
-            path = PurePosixPath(image)
+            path = PurePosixPath(_composed(image))
             parts = path.parts
             ends = {"/".join(parts[start:]) for start in range(len(parts))}
             for key in ends | {end[: -len(path.suffix)] if path.suffix else end for end in ends}:
@@ -52,16 +56,20 @@ class Matcher:
 
     def find(self, name: str, prefix: str = "") -> str | None:
         """The image of this name; `prefix` is the folder of the table."""
-        parts = [part for part in name.strip().replace("\\", "/").split("/") if part not in ("", ".")]
+        parts = [part for part in _composed(name).strip().replace("\\", "/").split("/") if part not in ("", ".")]
         for start in range(len(parts)):
             key = "/".join(parts[start:])
-            if not start and prefix + key in self._exact:
-                return prefix + key
+            if not start and (found := self._exact.get(_composed(prefix) + key)) is not None:
+                return found
             if (found := self._found.get(key)) is not None:
                 return found
             if "." in key.rpartition("/")[2] and (found := self._found.get(key.rpartition(".")[0])) is not None:
                 return found
         return None
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def make_labels(

@@ -25,7 +25,8 @@ _MASK_WORDS = (
     " trimap trimaps gt groundtruth truth seg segs depth edges bbox bboxes alpha matte mattes keypoints landmarks"
 )
 _MASKS = frozenset(_MASK_WORDS.split())
-_THUMBNAILS = frozenset(("thumb", "thumbs", "thumbnail", "thumbnails"))
+_CERTAIN_THUMBNAILS = frozenset(("thumbnail", "thumbnails"))
+_THUMBNAILS = _CERTAIN_THUMBNAILS | {"thumb", "thumbs"}  # which may also be fingers: classes of gestures
 _COPY = re.compile(
     r"(?P<stem>.+?)[ _.-]+(?P<kind>masks?|seg|segmentation|gt|groundtruth|thumb|thumbnail)[ _-]?\d*", re.I
 )
@@ -68,14 +69,17 @@ def find_asides(folders: Sequence[str]) -> dict[str, str]:
     words = {folder: _words(folder) for folder in folders}
     others = {folder for folder in folders if not words[folder] & (_MASKS | _THUMBNAILS)}
     has_images = any(words[folder] & (_IMAGES | _KINDS.keys()) for folder in others)
+    rests = [words[other] - _FILLERS for other in others]
     found = {}
     for folder in folders:
+        base = words[folder] - _MASKS - _THUMBNAILS - _FILLERS
+        evident = has_images or (bool(base) and base in rests)
         if words[folder] & _THUMBNAILS and others:
-            found[folder] = "thumbnails"
-        elif words[folder] & _MASKS:
-            base = words[folder] - _MASKS - _FILLERS
-            if has_images or (base and any(words[other] - _FILLERS == base for other in others)):
-                found[folder] = "masks"
+            alone = not base and (len(others) == 1 or not any(rests))
+            if evident or alone or words[folder] & _CERTAIN_THUMBNAILS:
+                found[folder] = "thumbnails"
+        elif words[folder] & _MASKS and evident:
+            found[folder] = "masks"
     return found
 
 
