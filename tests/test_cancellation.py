@@ -94,6 +94,16 @@ def test_round_cancelled_at_any_point_leaves_no_trace(family: str, knobs: dict[s
     assert_same_state(one, two)
 
 
+def test_copy_of_the_state_is_freed_when_rounds_are_fast() -> None:
+    config = replace(tiny(), conditional=True)
+    state, (first, second, *_) = build_state_and_batches(config)
+    rounds = CancellableRounds(state, StopRequests())
+    rounds.run(first, 0, slow=True)
+    assert rounds._copy
+    rounds.run(second, config.images_per_round, slow=False)
+    assert not rounds._copy
+
+
 def test_cancellation_interrupts_forward_backward_and_double_backward() -> None:
     layers = torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(5)))
     phases = []
