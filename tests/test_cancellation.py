@@ -1,9 +1,14 @@
 """A stop in the middle of a slow round: the round is cancelled, undone bit for bit, and repeated."""
 
+import fcntl
 import json
+import os
 import signal
+import sys
+import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +99,16 @@ def test_round_cancelled_at_any_point_leaves_no_trace(family: str, knobs: dict[s
     assert_same_state(one, two)
 
 
+def test_copy_of_the_state_is_freed_when_rounds_are_fast() -> None:
+    config = replace(tiny(), conditional=True)
+    state, (first, second, *_) = build_state_and_batches(config)
+    rounds = CancellableRounds(state, StopRequests())
+    rounds.run(first, 0, slow=True)
+    assert rounds._copy
+    rounds.run(second, config.images_per_round, slow=False)
+    assert not rounds._copy
+
+
 def test_cancellation_interrupts_forward_backward_and_double_backward() -> None:
     layers = torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(5)))
     phases = []
@@ -177,6 +192,17 @@ def test_only_a_second_ctrl_c_interrupts() -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_closed_terminal_is_a_request_unless_it_is_ignored(ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else lambda *_: None)
+    try:
+        with collect_stop_requests() as stop:
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert stop.signals == ([] if ignored else [signal.SIGHUP])
+
+
 def test_stop_after_the_last_round_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes while the last lines are written; the requested evaluation would take minutes."""
     monkeypatch.setattr("ganvas.training.loop.Session._finish", lambda *_: signal.raise_signal(signal.SIGTERM))
@@ -226,6 +252,50 @@ def test_stop_in_a_slow_round_takes_seconds_and_the_resumed_run_is_the_same(numb
     ours, theirs = (checkpoint.load(one.state_file)[0] for one in (run, whole))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def run_in_terminal(command: list[str]) -> None:
+    """Runs a script as the first process of a terminal; the last two arguments are its device, and what SIGHUP does."""
+    *command, device, action = command
+    os.setsid()
+    terminal = os.open(device, os.O_RDWR)
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    for stream in range(3):
+        os.dup2(terminal, stream)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if action == "ignored" else signal.SIG_DFL)
+    sys.argv = command
+    run_script_file(command)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["saves", "ignored"])
+def test_training_in_a_terminal_that_is_closed(action: str) -> None:
+    """It is saved; under nohup it goes on. It cannot print any more."""
+    master, terminal = os.openpty()
+    os.set_blocking(master, False)
+    config = replace(tiny(kimg=2.0), tick_kimg=0.1, snapshot_kimg=100.0)
+    command = [slow_training.__file__, json.dumps(to_json(config)), "a", "0.002", os.ttyname(terminal), action]
+    process, run, shown = Fork(command, run_in_terminal, {"TERM": "xterm-256color"}), Run(Path("runs/a")), b""
+
+    def is_trained() -> bool:
+        nonlocal shown
+        with suppress(BlockingIOError):
+            shown += os.read(master, 2**20)  # else it would wait for a reader
+        return (run.path / "stats.jsonl").exists()
+
+    wait_for(is_trained, process)
+    os.close(terminal)
+    os.close(master)
+    done = process.wait(120)
+    assert b"kimg" in shown
+    assert done.returncode == (0 if action == "ignored" else 130), (run.path / "log.txt").read_text()
+    nimg = checkpoint.load(run.state_file)[1]["nimg"]
+    events = [(event["event"], event.get("signal")) for event in read_jsonl(run.path / "events.jsonl")]
+    if action == "ignored":
+        assert (nimg, events) == (2000, [("done", None)])
+    else:
+        assert 0 < nimg < 2000
+        assert events == [("interrupted", "SIGHUP")]
 
 
 @pytest.mark.slow

@@ -234,6 +234,18 @@ def test_a_learning_rate_of_zero_gives_a_warning() -> None:
     assert not replace(config, g_lr="0..1e-3", d_lr="1e-3..0").warnings()
 
 
+@pytest.mark.parametrize(("recipe", "fix"), [("cnn", "--ada-target 0.6 adapts"), ("cnn-stable", "--augment-p 0..0.5")])
+def test_augmentation_that_g_would_learn_gives_a_warning(recipe: str, fix: str) -> None:
+    config = replace(RECIPES[recipe].config, augment="ada")
+    (warning,) = config.warnings()
+    assert "--augment-p above 0.8" in warning
+    assert fix in warning
+    assert not replace(config, augment_p=0.5).warnings()
+    assert not RECIPES["r3gan"].config.warnings()
+    if config.loss.signed_logits:
+        assert not replace(config, ada_target=0.6).warnings()
+
+
 def test_likely_mistakes_give_warnings() -> None:
     config = TrainConfig(network=CNN())
     assert not config.warnings()

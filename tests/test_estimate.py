@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -134,6 +135,32 @@ def test_speed_is_measured_on_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -> N
     expensive = dataclasses.replace(cost, g_flops=10**9, d_flops=10**9)
     assert measure_speed(expensive, config, Shape(1, 8, 8), CPU) > 0
     assert rounds == [(2, 5)] * 4, "2e11 operations over two updates of ten passes"
+
+
+@pytest.mark.parametrize("length", [{"kimg": 0.2}, {"minutes": 10.0}], ids=["kimg", "minutes"])
+@pytest.mark.parametrize(("d_steps", "seconds"), [(1, 0.15), (3, 0.25), (4, 0.3), (6, 0.4)])
+def test_trial_counts_penalties_as_often_as_a_run_has_them(
+    monkeypatch: pytest.MonkeyPatch, length: dict[str, float], d_steps: int, seconds: float
+) -> None:
+    """A round of 0.1 s, and 0.2 s for each update of D with penalties, which is every fourth."""
+    rounds: list[float] = []
+    monkeypatch.setattr(estimating, "time", SimpleNamespace(perf_counter=lambda: sum(rounds)))
+
+    def timed_round(state: Any, batches: Any, nimg: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        updates = range(nimg // 20, nimg // 20 + d_steps)
+        rounds.append(0.1 + 0.2 * sum(update % 4 == 0 for update in updates))
+        assert d_steps == 4 or state.plan.fraction_at(nimg) == 1, "at full size"
+        return {}, {"D/gradient": torch.zeros(1)}
+
+    monkeypatch.setattr(estimating.TrainState, "train_round", timed_round)
+    config = replace(tiny(r1=1.0, penalty_every=4), d_steps=d_steps, **length)
+    cost = estimate_cost(config, Shape(1, 8, 8), CPU)
+    for count in (1, 3):
+        monkeypatch.setattr(estimating, "TRIAL_ROUNDS", count)
+        rounds.clear()
+        assert measure_speed(cost, config, Shape(1, 8, 8), CPU) == pytest.approx(20 * d_steps / seconds)
+        assert len(rounds) == 1 + count
+        assert len(set(rounds)) == (1 if d_steps == 4 else 2)
 
 
 def test_trial_of_fewer_images_has_no_last_microbatch_of_one(monkeypatch: pytest.MonkeyPatch) -> None:

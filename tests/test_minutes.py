@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from ganvas.training.state import TrainState
 
 ROUND = 20
 """Images of a round of `tiny`."""
+
+PAUSE = 900.0
+"""Seconds in which a simulated process does not run."""
 
 
 class Clock:
@@ -57,6 +61,9 @@ class Simulation:
         nimg: images shown.
         fractions: of the run, before each round.
         plans: each one that was followed.
+
+    Args:
+        pause_at: seconds after which there is a pause of PAUSE.
     """
 
     def __init__(
@@ -69,11 +76,19 @@ class Simulation:
         startup: float = 0.0,
         save: float = 0.0,
         probe: float = 0.0,
+        pause_at: float = math.inf,
     ) -> None:
-        began, self.nimg = clock.seconds, 0
-        planner = Planner(by_time(minutes), began)
+        self._clock, self._minutes, self._speed, self._save, self._probe = clock, minutes, speed, save, probe
+        self._began, self._pause_at, self.nimg = clock.seconds, pause_at, 0
+        planner = Planner(by_time(minutes), clock.seconds)
         clock.seconds += startup
         planner.start(trial)
+        with planner.leaving_out_pauses():
+            self._train(planner)
+        self.seconds = clock.seconds - self._began
+
+    def _train(self, planner: Planner) -> None:
+        clock = self._clock
         planner.begin_rounds(0)
         self.plans, self.fractions, before = [planner.plan], list[float](), -1
         while True:
@@ -82,17 +97,18 @@ class Simulation:
                 planner.update(self.nimg)
             if planner.plan != self.plans[-1]:
                 self.plans.append(planner.plan)
-            clock.seconds += probe * tick
+            clock.seconds += self._probe * tick
             done = self.nimg >= planner.plan.total
             if done or self.nimg // planner.snapshot_interval > before // planner.snapshot_interval:
                 with planner.saving():
-                    clock.seconds += save
+                    clock.seconds += self._save
             if done:
                 break
             self.fractions.append(planner.plan.fraction_at(self.nimg))
-            clock.seconds += ROUND / speed((clock.seconds - began) / (60 * minutes))
+            clock.seconds += ROUND / self._speed((clock.seconds - self._began) / (60 * self._minutes))
+            if clock.seconds - self._began > self._pause_at:
+                clock.seconds, self._pause_at = clock.seconds + PAUSE, math.inf
             before, self.nimg = self.nimg, self.nimg + ROUND
-        self.seconds = clock.seconds - began
 
 
 def bursts(time: float) -> float:
@@ -129,6 +145,40 @@ def test_fraction_follows_the_time_whatever_the_speed_was(clock: Clock) -> None:
     at_half_time = 180_000 + 60_000
     assert run.nimg == pytest.approx(180_000 + 90_000 + 240_000, rel=0.02)
     assert run.fractions[at_half_time // ROUND] == pytest.approx(0.5, abs=0.06)
+
+
+def test_pause_is_left_out(clock: Clock) -> None:
+    """As after Ctrl-Z and fg: the run has all of its time, and its schedules do not jump."""
+    whole = Simulation(clock, 10.0, lambda _: 50.0, trial=50.0, save=0.4)
+    run = Simulation(clock, 10.0, lambda _: 50.0, trial=50.0, save=0.4, pause_at=180.0)
+    assert run.nimg == pytest.approx(whole.nimg, abs=2 * ROUND)
+    assert run.seconds == pytest.approx(600 + PAUSE, rel=0.01)
+    assert max(b - a for a, b in zip(run.fractions, run.fractions[1:], strict=False)) < 0.06, "no jump"
+
+
+def test_long_round_is_no_pause(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even one that waits for a GPU or a disk: a thread sees that the process runs."""
+    looked = threading.Semaphore(0)
+
+    def look() -> float:
+        looked.release()
+        return clock.seconds
+
+    monkeypatch.setattr(planning, "now", look)
+    monkeypatch.setattr(planning, "BEAT", 0.001)
+    planner = Planner(by_time(10.0), clock.seconds)
+    with planner.leaving_out_pauses():
+        for _ in range(30):
+            clock.seconds += 10.0
+            while looked.acquire(blocking=False):
+                pass
+            for _ in range(2):  # looks that begin from here on: the first of them has ended then
+                assert looked.acquire(timeout=60)
+        assert planner.elapsed == 300
+        clock.seconds += PAUSE
+        assert planner.elapsed == 300
+        clock.seconds += 10.0
+        assert planner.elapsed == 310
 
 
 def test_steady_run_is_planned_once(clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import re
 import sys
 from pathlib import Path
@@ -41,6 +42,20 @@ def test_time_left_follows_a_change_of_speed_within_half_a_minute(monkeypatch: p
     assert run.left() == "1:06:09"  # 39.69 kimg at 10 images/s
     run.advance(31, 100)
     assert run.left() == "6:06"
+
+
+def test_output_that_nobody_reads_any_more_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of `ganvas train 2>&1 | tee log` whose tee has ended."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        with ProgressReporter(100_000) as terminal:
+            terminal.set_log_file(Path("log.txt"))
+            terminal.print("one")
+            terminal.report_tick({"nimg": 1000, "kimg_per_s": 5.0})
+            stream.write("two")
+    assert [line[21:24] for line in Path("log.txt").read_text().splitlines()] == ["one", "kim"]
 
 
 def test_time_left_of_a_resumed_run_uses_only_the_new_session(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,7 @@ def test_resumed_run_recovers_like_the_uninterrupted_run(tmp_path: Path, monkeyp
             raise KeyboardInterrupt
         return train_round(self, batches, nimg)
 
+    monkeypatch.setattr(start, "measure_speed", lambda *_: 1000.0)  # its rounds are those of the end
     monkeypatch.setattr(TrainState, "train_round", until_killed)
     with pytest.raises(KeyboardInterrupt):
         start.train(unstable(on_failure="rollback"), out=tmp_path / "parts", quiet=True)
@@ -181,6 +182,38 @@ def test_resumed_run_recovers_like_the_uninterrupted_run(tmp_path: Path, monkeyp
     ours, theirs = (checkpoint.load(run.state_file) for run in (whole, parts))
     assert ours[1]["recovery"] == theirs[1]["recovery"]
     assert all(torch.equal(ours[0][name], theirs[0][name]) for name in ours[0])
+
+
+@pytest.mark.parametrize(("since", "act"), [(0.05, ("correct", None)), (0.11, ("rollback", 100))])
+def test_rollback_of_a_run_that_was_started_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since: float, act: tuple[str, int | None]
+) -> None:
+    """It has kept no state but the one that it was resumed from; if the failure is older, it is only corrected."""
+    from ganvas.training.state import TrainState
+
+    run, train_round = package.Run(tmp_path / "a"), TrainState.train_round
+    failure = Finding("learning rate too high", "failure", "G jumps", "G", since, "kimg", (), (), (), "")
+
+    def apply_rules(history: Any) -> Diagnosis:
+        acted = events(run, "correct") + events(run, "rollback")
+        return Diagnosis(() if acted else (failure,), {}, history.now, "kimg")
+
+    def until_killed(self: TrainState, batches: list, nimg: int) -> object:
+        if nimg >= 120:
+            raise KeyboardInterrupt
+        return train_round(self, batches, nimg)
+
+    monkeypatch.setattr("ganvas.diagnosis.probe.apply_rules", apply_rules)
+    monkeypatch.setattr(start, "measure_speed", lambda *_: 1000.0)  # its rounds are those of the end
+    monkeypatch.setattr(TrainState, "train_round", until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        start.train(tiny(), out=tmp_path, name="a", quiet=True)
+    monkeypatch.setattr(TrainState, "train_round", train_round)
+    start.train(replace(tiny(), on_failure="rollback"), out=tmp_path, name="a", quiet=True)
+    assert [(event["event"], event["to"]) for event in log.read_events(run.path) if "to" in event] == [act]
+    assert run.progress()["state"] == "complete"
+    said = (run.path / "log.txt").read_text()
+    assert ("has no state from before it to go back to, and continues with" in said) == (act[1] is None)
 
 
 def test_non_finite_numbers_cause_a_rollback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

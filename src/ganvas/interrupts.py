@@ -1,4 +1,7 @@
-"""Handlers of Ctrl-C (SIGINT) and SIGTERM: collect them until the current work is done, or interrupt at once."""
+"""Handlers of Ctrl-C (SIGINT), SIGTERM and SIGHUP: collect them until the current work is done, or interrupt at once.
+
+SIGHUP comes when the terminal is closed or the connection to it is lost. Where it is ignored (nohup), it stays so.
+"""
 
 import os
 import signal
@@ -58,13 +61,13 @@ class StopRequests:
 
     @property
     def immediate(self) -> bool:
-        """Whether Ctrl-C followed a first request. A second SIGTERM has no effect: launchers repeat it."""
+        """Whether Ctrl-C followed a first request. Another signal has no effect: launchers and shells repeat it."""
         return signal.SIGINT in self.signals[1:]
 
 
 @contextmanager
 def collect_stop_requests(on_first: Callable[[], None] = lambda: None) -> Iterator[StopRequests]:
-    """Collects both signals in the block; calls `on_first` at the first.
+    """Collects the signals in the block; calls `on_first` at the first.
 
     Raises:
         KeyboardInterrupt: at a second Ctrl-C.
@@ -86,7 +89,7 @@ def collect_stop_requests(on_first: Callable[[], None] = lambda: None) -> Iterat
 
 @contextmanager
 def raise_on_signal() -> Iterator[None]:
-    """Both signals raise KeyboardInterrupt in the block; Ctrl-C even in a background job, where shells ignore it.
+    """The signals raise KeyboardInterrupt in the block; Ctrl-C even in a background job, where shells ignore it.
 
     Errors that follow one are taken for it, except those of Ganvas: libraries in C++ turn what is raised while they
     convert an argument into an error of their own.
@@ -109,10 +112,11 @@ def raise_on_signal() -> Iterator[None]:
 
 @contextmanager
 def exit_on_signal() -> Iterator[None]:
-    """Both signals end the process at once in the block: for imports, which may swallow a KeyboardInterrupt."""
+    """The signals end the process at once in the block: for imports, which may swallow a KeyboardInterrupt."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        os.write(2, b"ganvas: interrupted\n")
+        with suppress(OSError):  # the terminal may be gone
+            os.write(2, b"ganvas: interrupted\n")
         os._exit(130)
 
     with _handle_signals(end):
@@ -124,7 +128,10 @@ def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Ha
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
-    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) not in (signal.SIG_IGN, None):
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:

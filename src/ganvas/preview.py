@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from ganvas.terminal import unwrapped
+from ganvas.terminal import drop_output, unwrapped
 
 Protocol = Literal["kitty", "iterm", "sixel", "blocks"]
 
@@ -104,8 +104,12 @@ class Preview:
 
     def _write(self, text: str) -> None:
         file = unwrapped(self._console.file)
-        file.write(text)  # in one piece: the bar is redrawn by another thread
-        file.flush()
+        try:
+            file.write(text)  # in one piece: the bar is redrawn by another thread
+            file.flush()
+        except OSError:  # the terminal was closed
+            self.shown = False
+            drop_output(file)
 
 
 def _can_show(console: Any) -> bool:

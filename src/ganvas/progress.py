@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from ganvas.terminal import escape_in_console
+from ganvas.terminal import drop_output, escape_in_console
 
 WINDOW_SECONDS = 30.0
 """Seconds over which a speed is measured."""
@@ -151,10 +151,24 @@ class SpeedMeter:
 
 
 def make_console(*, quiet: bool = False) -> Any:
-    """The rich console on stderr: no colours for numbers, no line breaks of its own."""
+    """The rich console on stderr: no colours for numbers, no line breaks of its own.
+
+    Once stderr cannot be written any more, what it is given goes nowhere: no work ends because nobody can see it.
+    """
     from rich.console import Console
 
-    return escape_in_console(Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True))
+    class LastingConsole(Console):
+        def _check_buffer(self) -> None:
+            try:
+                super()._check_buffer()
+            except OSError:  # the terminal was closed, the reader of the pipe has ended, or a disk is full
+                self.quiet = True
+                drop_output(self.file)
+
+        def on_broken_pipe(self) -> None:
+            raise
+
+    return escape_in_console(LastingConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True))
 
 
 def format_rate(per_second: float) -> str:

@@ -1,9 +1,10 @@
 """Text for a terminal: control characters, as in the names of files, become escapes, which cannot change it."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -67,6 +68,15 @@ def unwrapped(stream: Any) -> Any:
     while hasattr(stream, "rich_proxied_file"):
         stream = stream.rich_proxied_file
     return stream
+
+
+def drop_output(stream: Any) -> None:
+    """Lets what is written to a stream from now on go nowhere, below Python too, if it has a descriptor."""
+    with suppress(OSError, ValueError, AttributeError):
+        number = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def escape_in_console(console: Any) -> Any:

@@ -174,6 +174,9 @@ class LossConfig(Group):
     def warnings(self, config: "TrainConfig") -> Iterator[str]:
         if self.critic and not (self.penalised or self.clip or self.spectral_norm):
             yield "nothing bounds the critic's gradient (--gp, --clip, --spectral-norm): its loss may diverge."
+        if self.augment == "ada" and not self.ada_target and max(Schedule.parse(self.augment_p).ends) > 0.8:
+            fix = "--ada-target 0.6 adapts it." if self.signed_logits else "--augment-p 0..0.5 stays below."
+            yield f"--augment ada with --augment-p above 0.8: G learns turned and inverted images too. {fix}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,7 @@ class CancellableRounds:
     """Runs rounds that a stop request can cancel, where they are slow.
 
     Before a slow round its training state is copied, on the device; cancelling puts the copy back, and the round is
-    trained from its beginning when the run is resumed.
+    trained from its beginning when the run is resumed. A round that is not slow frees the copy.
 
     Attributes:
         seconds: of the last round; infinite before the first.
@@ -85,6 +85,8 @@ class CancellableRounds:
         began = time.perf_counter()
         result = self._run_cancellable(batches, nimg) if slow else self._state.train_round(batches, nimg)
         self.seconds = time.perf_counter() - began
+        if not slow:
+            self._copy.clear()
         return result
 
     def _run_cancellable(self, batches: Sequence[Batch], nimg: int) -> tuple[Quantities, Quantities] | None:

@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -233,8 +234,10 @@ def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device:
     """Images per second over all processes, measured on separate networks with random images, at full size.
 
     One round warms up, then TRIAL_ROUNDS are timed, or as many as end within TRIAL_SECONDS, and of a run by time within
-    MAX_TRIAL_FRACTION of it. On a CPU, rounds of large networks would take minutes: they have fewer images, in which
-    the time is nearly linear there. Where two images are too many, only the forward passes are timed.
+    MAX_TRIAL_FRACTION of it. Where only some rounds have penalties (`penalty_every`), rounds of both kinds are timed,
+    and each kind counts as often as the run has it. On a CPU, rounds of large networks would take minutes: they have
+    fewer images, in which the time is nearly linear there. Where two images are too many, only the forward passes are
+    timed.
     """
     n = config.optimisation.batch // distributed.world_size()
     if device.type == "cpu":
@@ -249,14 +252,36 @@ def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device:
     images = torch.randint(0, 256, (n, *shape[:3]), dtype=torch.uint8, device=device)
     labels = torch.zeros(n, dtype=torch.long, device=device) if shape.classes else None
     batches = [(images, labels)] * config.balance.d_steps
-    ends = [time.perf_counter()]
+    starts, share = _kinds_of_rounds(config, state.plan.total)
+    seconds: list[float] = []
     longest = min(TRIAL_SECONDS, MAX_TRIAL_FRACTION * 60 * (config.minutes or math.inf))
-    while len(ends) < 2 + TRIAL_ROUNDS and not distributed.all_reduce_any(ends[-1] - ends[0] >= longest)[0]:
-        _, norms = state.train_round(batches, max(0, state.plan.total - config.images_per_round))
+    while len(seconds) < len(starts) or (
+        len(seconds) < 1 + TRIAL_ROUNDS and not distributed.all_reduce_any(sum(seconds) >= longest)[0]
+    ):
+        began = time.perf_counter()
+        _, norms = state.train_round(batches, starts[len(seconds) % len(starts)])
         next(iter(norms.values())).tolist()  # waits for the device
-        ends.append(time.perf_counter())
-    ends = ends[1:] if len(ends) > 2 else ends
-    return config.images_per_round * (len(ends) - 1) / (ends[-1] - ends[0])
+        seconds.append(time.perf_counter() - began)
+    first = seconds[:: len(starts)]
+    mean = fmean(first[1:] or first)
+    if share < 1:
+        mean = share * mean + (1 - share) * fmean(seconds[1::2])  # the first round has warmed up for this kind too
+    return config.images_per_round / mean
+
+
+def _kinds_of_rounds(config: TrainConfig, total: int) -> tuple[tuple[int, ...], float]:
+    """Images shown before a round of each kind near the end of a run of `total` images.
+
+    Where some rounds have more updates of D with penalties than others, there are two: with more, with fewer.
+
+    Returns:
+        These images, and the share of the first kind in all rounds.
+    """
+    d_steps, every, batch = config.balance.d_steps, config.loss.penalty_every, config.optimisation.batch
+    if not config.loss.penalised or d_steps % every == 0:
+        return (max(0, total - config.images_per_round),), 1.0
+    penalised = math.ceil(total / (batch * every)) * batch * every  # begins with an update that has penalties
+    return (penalised, penalised + batch), d_steps % every / every
 
 
 def _time_forward(config: TrainConfig, shape: Shape) -> float:

@@ -7,6 +7,7 @@ the images from then on, not the fraction itself, so no schedule jumps or goes b
 import dataclasses
 import math
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,10 @@ TRIAL_WEIGHT = 0.02
 
 TOLERANCE = 0.05
 """A run is re-planned if its end is off by more than this fraction of the time left, and by more than a round."""
+
+
+PAUSE, BEAT = 20.0, 1.0
+"""If a thread that looks at the clock every BEAT seconds could not for PAUSE seconds, the process did not run."""
 
 
 def now() -> float:
@@ -72,6 +77,7 @@ class Planner:
     training, probes, saving; and earlier sessions up to the state that was saved. A plan leaves time for the
     snapshots to come. Every session trains a round at the least. A session that was killed may have planned after its
     last saved state: the next one does the same at the same images (`replay`), and goes by the clock from there on.
+    Pauses do not count where `leaving_out_pauses` looks for them.
 
     Args:
         config: of a run by time.
@@ -92,12 +98,42 @@ class Planner:
         self._saving_since: float | None = None
         self._save_seconds, self._saves, self._session_nimg = 0.0, 0, 0
         self._totals, self._replayed_until = dict[int, int](), 0  # planned ends, by the images at which they were
+        self._seen_at: float | None = None  # when this process ran last, while pauses are left out
+        self._lock = threading.RLock()
         self.plan, self.tick_interval, self.snapshot_interval = Plan(1), 1, sys.maxsize
 
     @property
     def elapsed(self) -> float:
         """Seconds so far, those of earlier sessions included."""
-        return self._earlier + now() - self._began
+        with self._lock:
+            at = now()
+            if self._seen_at is not None:
+                if at - self._seen_at > PAUSE:
+                    self._began += at - self._seen_at
+                self._seen_at = at
+            return self._earlier + at - self._began
+
+    @contextmanager
+    def leaving_out_pauses(self) -> Iterator[None]:
+        """Time in the block does not count while this process is stopped (Ctrl-Z), or its container or machine is.
+
+        A round may take longer than PAUSE, and use hardly any CPU time. So a thread looks at the clock meanwhile.
+        """
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(BEAT):
+                _ = self.elapsed
+
+        thread = threading.Thread(target=look, name="ganvas-pauses", daemon=True)
+        self._seen_at = now()
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self._seen_at = None
 
     @property
     def seconds_left(self) -> float:

@@ -79,8 +79,8 @@ def train(
 
     Raises:
         GanvasError: bad data or knobs, the run's configuration differs, a full disk, or non-finite numbers.
-        KeyboardInterrupt: on Ctrl-C or SIGTERM, after everything is saved; a slow round is cancelled. On a second
-            Ctrl-C at once: the last saved state stays intact.
+        KeyboardInterrupt: on Ctrl-C, SIGTERM or SIGHUP, after everything is saved; a slow round is cancelled. On a
+            second Ctrl-C at once: the last saved state stays intact.
     """
     began = planning.now()
     user_code.refuse_while_loading("ganvas.train")
@@ -133,6 +133,7 @@ def train(
                 if config.minutes is not None:
                     planner = _plan_length(Planner(config, began), run, speed)
                     config = planner.planned_config()
+                    stack.enter_context(planner.leaving_out_pauses())
                 warning = (
                     format_speed_warning(cost, config, shape, speed) if speed and distributed.is_main_process() else ""
                 )

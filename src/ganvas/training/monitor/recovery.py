@@ -98,12 +98,16 @@ class Recovery:
             self._best = value
         checkpoint.save(candidate, self._state.parts, facts)
 
-    def _state_before(self, kimg: float, nimg: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The best state kept from before that time, or else the first one of all."""
-        good = self._read_kept(self._run.kept_state("good"), nimg)
-        if good is not None and good[1]["nimg"] <= 1000 * kimg:
-            return good
-        return checkpoint.load(self._run.kept_state("start"))
+    def _state_before(self, kimg: float, nimg: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The best state kept from before that time, or the first one of all, or the last one that was saved.
+
+        None where each is missing, damaged or later: a run that began without --on-failure rollback keeps no state.
+        """
+        for file in (self._run.kept_state("good"), self._run.kept_state("start"), self._run.state_file):
+            kept = self._read_kept(file, nimg)
+            if kept is not None and kept[1]["nimg"] <= 1000 * kimg:
+                return kept
+        return None
 
     def _read_kept(self, file: Path, nimg: int) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """A state that was kept; None if there is none, or a damaged one, which does not end the run."""
@@ -116,7 +120,10 @@ class Recovery:
             return None
 
     def decide(self, nimg: int) -> Decision | None:
-        """What is to be done about the most severe failure, None without one; logged as an event, and not yet done."""
+        """What is to be done about the most severe failure, None without one; logged as an event, and not yet done.
+
+        Where a rollback has no state to go back to, it is a correction.
+        """
         failures = self._probe.diagnosis().failures if self._probe else ()
         if not failures:
             return None
@@ -127,13 +134,15 @@ class Recovery:
         new = changes_of(remedy, self._state.config, failure.about, update)
         if how == "stop" or not new or self._done >= limit:
             return self._stop(failure, nimg)
-        tensors, at = None, None
+        tensors, at, back = None, None, ""
         if how == "rollback":
-            tensors, facts = self._state_before(failure.since, nimg)
-            at = facts["nimg"]
+            if (kept := self._state_before(failure.since, nimg)) is not None:
+                tensors, at = kept[0], kept[1]["nimg"]
+                back = f"went back to the weights of {at / 1000:g} kimg, and "
+            else:
+                how, back = "correct", "has no state from before it to go back to, and "
         changes, times = self._changes | new, self._done + 1
         log.append_event(self._run.path, how, nimg, to=at, changes=changes, finding=failure.to_json(), times=times)
-        back = "" if at is None else f"went back to the weights of {at / 1000:g} kimg, and "
         message = f"{failure.name}: {back}continues with {format_flags(changes)} (recovery {times} of {limit})."
         return Decision(message, nimg, changes, tensors)
 
