@@ -18,7 +18,8 @@ from support import tiny
 from ganvas.comparison import cluster
 from ganvas.comparison.jobs import saved_nimg
 from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all
-from ganvas.config import replace
+from ganvas.config import TrainConfig, replace
+from ganvas.config.families import Projected
 from ganvas.errors import GanvasError
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
@@ -186,3 +187,18 @@ def test_jobs_are_sent_with_absolute_paths(write_images: Callable[..., Path]) ->
     assert sent.out == Path.cwd() / "runs"
     assert cluster._with_absolute_paths(job("x")).config.dataset.data == "digits"
     assert Job.from_json(sent.to_json()) == sent
+
+
+def test_jobs_are_sent_with_the_absolute_paths_of_code_and_of_an_earlier_run() -> None:
+    Path("first").mkdir()
+    fast = replace(
+        TrainConfig(network=Projected(features_net="own.py:net")), init_from="first", log_to="wandb,own.py:T"
+    )
+    sent = cluster._with_absolute_paths(Job(fast, "fast", Path("runs"), "x")).config
+    own = Path.cwd() / "own.py"
+    assert isinstance(sent.network, Projected)
+    assert sent.network.features_net == f"{own}:net"
+    assert sent.transfer.init_from == str(Path.cwd() / "first")
+    assert sent.runtime.log_to == f"wandb,{own}:T"
+    elsewhere = job("x", init_from="pretrained:digits28")
+    assert cluster._with_absolute_paths(elsewhere).config.transfer.init_from == "pretrained:digits28"

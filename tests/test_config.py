@@ -28,6 +28,7 @@ from ganvas.game.objectives import OBJECTIVES
 from ganvas.recipes import RECIPES, get_recipe
 from ganvas.schedule import Schedule
 from ganvas.training import distributed, start
+from ganvas.training.announcement import notes_on_processes
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -244,6 +245,24 @@ def test_augmentation_that_g_would_learn_gives_a_warning(recipe: str, fix: str) 
     assert not RECIPES["r3gan"].config.warnings()
     if config.loss.signed_logits:
         assert not replace(config, ada_target=0.6).warnings()
+
+
+@pytest.mark.parametrize(("knobs", "flag"), [({"batch": 31}, "--batch 31"), ({"microbatch": 7}, "--microbatch 7")])
+def test_incomplete_groups_of_the_minibatch_standard_deviation_give_a_warning(knobs: dict[str, int], flag: str) -> None:
+    for network in (StyleGAN(), MSG(), Custom(g="cnn", d="stylegan")):
+        (warning,) = replace(TrainConfig(network=network, kimg=1.0), **knobs).warnings()
+        assert warning.startswith(f"{flag} is no multiple of 4: the minibatch standard deviation")
+    assert not replace(TrainConfig(network=Custom(g="stylegan", d="cnn"), kimg=1.0), **knobs).warnings()
+    assert not replace(TrainConfig(network=StyleGAN(), kimg=1.0), batch=32, microbatch=8).warnings()
+
+
+def test_what_each_process_computes_by_itself_is_noted() -> None:
+    config = replace(TrainConfig(network=StyleGAN()), batch=36, objective="rahinge")
+    objective, group = notes_on_processes(config, 2)
+    assert objective.startswith("the rahinge objective compares with the mean over 18 images")
+    assert group.startswith("18 images on each process are no multiple of 4")
+    assert not list(notes_on_processes(config, 1))
+    assert not list(notes_on_processes(replace(config, batch=64, objective="hinge"), 2))
 
 
 def test_likely_mistakes_give_warnings() -> None:

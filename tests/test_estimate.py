@@ -18,7 +18,7 @@ from ganvas.errors import GanvasError
 from ganvas.networks import Shape, build, count_parameters
 from ganvas.recipes import RECIPES
 from ganvas.training import estimate as estimating
-from ganvas.training.estimate import check_memory, choose_threads, estimate_cost, measure_speed
+from ganvas.training.estimate import CostEstimate, check_memory, choose_threads, estimate_cost, measure_speed
 from ganvas.training.start import train
 
 CPU = torch.device("cpu")
@@ -77,6 +77,26 @@ def test_batch_that_does_not_fit_is_refused_with_one_that_fits(monkeypatch: pyte
     with pytest.raises(GanvasError, match="memory"):
         train(config, name="big", quiet=True)
     assert not Path("runs/big").exists(), "refused before anything is written"
+
+
+def test_images_that_fit_are_whole_groups_of_the_minibatch_standard_deviation() -> None:
+    cost = CostEstimate(1, 1, 1, 1, 0, 100.0, 0.0, 64, 3500, images_per_group=4)
+    with pytest.raises(GanvasError) as refused:
+        check_memory(cost)
+    assert cost.fitting_images == 28, "31 would fit"
+    assert refused.value.fix.startswith("--batch 28 would fit; --microbatch 28 keeps the batch and its gradients")
+    assert [cost.in_groups(images) for images in (3, 4, 7, 8)] == [3, 4, 4, 8]
+    with pytest.raises(GanvasError) as refused:
+        check_memory(dataclasses.replace(cost, accumulates=False))
+    assert refused.value.fix == "--batch 28 would fit."
+
+
+@pytest.mark.parametrize(("family", "group"), [("stylegan", 4), ("msg", 4), ("cnn", 1)])
+def test_cost_knows_the_groups_of_d(family: str, group: int) -> None:
+    cost = estimate_cost(tiny(family=family), Shape(1, 8, 8), CPU)
+    assert cost.images_per_group == group
+    assert cost.accumulates
+    assert not estimate_cost(replace(tiny(family=family), objective="rahinge"), Shape(1, 8, 8), CPU).accumulates
 
 
 def test_networks_that_never_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from support import tiny
 from torch import nn
 
+from ganvas import networks
 from ganvas.config import LossConfig
 from ganvas.errors import GanvasError
 from ganvas.game.moves import Game, Penalties, evaluate_losses, train_d, train_g
@@ -17,7 +19,7 @@ from ganvas.game.objectives import (
     perturb,
     zero_centred_penalty,
 )
-from ganvas.networks import Discriminator, Generator
+from ganvas.networks import Discriminator, Generator, Shape
 
 REAL, FAKE = torch.tensor([2.0, -1.0, 0.0]), torch.tensor([0.5, 3.0, 0.0])
 MEAN_REAL, MEAN_FAKE = 1 / 3, 3.5 / 3
@@ -128,6 +130,29 @@ def test_penalty_gradient_of_a_quadratic_d_equals_the_closed_form(r1: float, r2:
     assert torch.allclose(parameter.grad, loss_gradient + penalty_gradient, rtol=1e-10)
     assert torch.allclose(stats["D/r1"], (w * real).square().sum(dim=(1, 2, 3)))
     assert torch.allclose(stats["D/r2"], (w * fake).square().sum(dim=(1, 2, 3)))
+
+
+@pytest.mark.parametrize(("r1", "r2"), [(0.7, 0.0), (0.0, 0.3)])
+def test_one_penalty_of_a_batch_dependent_d_has_no_second_derivatives_of_the_other_half(r1: float, r2: float) -> None:
+    torch.manual_seed(0)
+    _, discriminator = networks.build(tiny(family="stylegan").network, Shape(3, 8, 8, 0))
+    game = Game(nn.Identity(), discriminator, get_objective("non-saturating"))  # type: ignore[arg-type]
+    real, fake = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
+
+    def update(penalties: Penalties) -> tuple[int, dict[str, torch.Tensor]]:
+        discriminator.zero_grad()
+        with networks.FlopCounter() as counter:
+            values = train_d(game, real, fake, penalties=penalties)
+        gradients = {name: p.grad for name, p in discriminator.named_parameters() if p.grad is not None}
+        return counter.total, values | gradients
+
+    flops, found = update(Penalties(r1=r1, r2=r2))
+    # a tensor is never off: the penalties of both halves are in the graph
+    more, expected = update(Penalties(r1=torch.tensor(r1), r2=torch.tensor(r2)))
+    assert expected.keys() - found.keys() == ({"D/r2"} if r1 else {"D/r1"})
+    for name, value in found.items():
+        assert torch.allclose(value, expected[name], rtol=1e-4, atol=1e-6), name
+    assert flops < 0.8 * more
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

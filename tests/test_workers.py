@@ -77,6 +77,39 @@ def test_failing_run_is_an_outcome_and_the_next_one_runs_while_the_caller_handle
     assert not is_complete(job("good", batch=10)), "a run of another configuration is not complete"
 
 
+@pytest.mark.parametrize("length", [{"minutes": 1.0}, {"kimg": 1.0}], ids=["minutes", "kimg"])
+def test_only_a_training_by_time_waits_for_the_callers_work(
+    length: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, seen = list[str](), list[int]()
+
+    class Immediate:
+        """A training that is complete when it has started."""
+
+        ended = True
+
+        def __init__(self, job: Job, workers: int, *, quiet: bool) -> None:
+            self.job = job
+            started.append(job.name)
+
+        def outcome(self, *, stopping: bool) -> Outcome:
+            return Outcome(self.job, "")
+
+    def work() -> None:
+        if "minutes" in length:
+            time.sleep(0.1)
+        else:
+            wait_until(lambda: len(started) == 2)
+        seen.append(len(started))
+
+    monkeypatch.setattr(workers, "_WorkerProcess", Immediate)
+    monkeypatch.setattr(workers, "_POLL_INTERVAL", 0.005)
+
+    for _ in train_all([job("a", **length), job("b", **length)], quiet=True, meanwhile=work):
+        work()
+    assert seen == ([0, 1, 2] if "minutes" in length else [2, 2, 2])
+
+
 def test_run_of_a_comparison_has_a_film() -> None:
     one = job("x", kimg=2.0, snapshot_kimg=1.0)
     assert worker.run_job(one, quiet=True) == ""

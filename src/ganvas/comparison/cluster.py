@@ -22,6 +22,7 @@ from ganvas.comparison.jobs import Job, Outcome, interrupted_outcome, is_complet
 from ganvas.comparison.progress import ProgressDisplay
 from ganvas.config import leaves
 from ganvas.config import replace as with_knobs
+from ganvas.config.trackers import parse_trackers
 from ganvas.errors import GanvasError
 from ganvas.files import explain_os_error, make_folder
 from ganvas.interrupts import collect_stop_requests
@@ -39,6 +40,9 @@ _CONNECT_TIMEOUT = 5.0
 _OBJECT_STORE_BYTES = 100 << 20
 """Size of Ray's object store, which these tasks do not use."""
 _POLL_INTERVAL = 0.2
+
+_OWN_CODE = ("g", "d", "features_net", "objective", "augment")
+"""Knobs that may name code of the user's own."""
 
 
 def train_on_ray(
@@ -224,8 +228,11 @@ def _marker_file(out: Path) -> Iterator[Path]:
 
 def _with_absolute_paths(job: Job) -> Job:
     """The same job with absolute paths, valid in any working folder."""
-    data = expand_user(job.config.dataset.data)
-    own = {name: user_code.absolute(value) for name, value in leaves(job.config) if user_code.is_spec(value)}
-    own = {name: own[name] for name in ("g", "d", "objective", "augment") if name in own}
-    config = with_knobs(job.config, **own, **({"data": str(data.resolve())} if data.exists() else {}))
-    return replace(job, config=config, out=job.out.resolve())
+    knobs = dict(leaves(job.config))
+    found = {name: user_code.absolute(knobs[name]) for name in _OWN_CODE if user_code.is_spec(knobs.get(name))}
+    if knobs["log_to"]:
+        found["log_to"] = ",".join(map(user_code.absolute, parse_trackers(knobs["log_to"])))
+    for name in ("data", "init_from"):
+        if knobs[name] and (path := expand_user(knobs[name])).exists():
+            found[name] = str(path.resolve())
+    return replace(job, config=with_knobs(job.config, **found), out=job.out.resolve())

@@ -26,7 +26,7 @@ from ganvas.comparison.candidates import (
 from ganvas.comparison.images import check_on_images, share_size
 from ganvas.comparison.importers import ImportedRun, import_run
 from ganvas.comparison.measurements import EvaluationSettings
-from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all
+from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all, train_alone
 from ganvas.config import replace, to_json
 from ganvas.data import DataOptions, open_images
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
@@ -220,13 +220,13 @@ class _ComparisonBuilder:
             self.write_report()
             written = time.monotonic()
         jobs = [job for _, job in self.plan]
+        alone = train_alone(jobs, options["workers"], options["ray"])
         with closing(train_all(jobs, **options, quiet=self.quiet, meanwhile=self.prepare_real_images)) as outcomes:  # type: ignore[type-var]
             try:
                 for ended, outcome in enumerate(outcomes, 1):
-                    last = ended == len(self.plan)  # while others train, their own progress bars are on the terminal
-                    self.add_row(
-                        owner[outcome.job.run.path], outcome.job.run, outcome, progress=last and not self.quiet
-                    )
+                    last = ended == len(self.plan)
+                    progress = (last or alone) and not self.quiet  # while others train, their own bars are shown
+                    self.add_row(owner[outcome.job.run.path], outcome.job.run, outcome, progress=progress)
                     if not last and time.monotonic() > written + REPORT_INTERVAL:
                         self.write_report()
                         written = time.monotonic()
@@ -237,7 +237,7 @@ class _ComparisonBuilder:
         return self.write_report()
 
     def prepare_real_images(self) -> None:
-        """Computes what evaluation needs of the real images while the first trainings run; errors are raised later."""
+        """Computes what evaluation needs of the real images; errors are raised later."""
         for options in dict.fromkeys(candidate.config.dataset.options() for candidate in self.candidates):
             with suppress(GanvasError):
                 measurements.prepare_real_images(options, self.settings, self.real_cache)

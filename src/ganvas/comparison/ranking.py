@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
@@ -23,7 +24,8 @@ class Verdict:
         metric: the metric that is ranked by, a key of `MEASURES`.
         reasons: why nothing is ranked; empty where it is.
         order: names, the best first; empty where nothing is ranked.
-        tests: the best candidate against each other one; p adjusted for the number of tests (Holm).
+        tests: the best candidate against each other one; p adjusted for all pairs of candidates (Holm), since the best
+            is chosen by the same values.
         remarks: further facts for the reader, one sentence each.
     """
 
@@ -50,10 +52,8 @@ def rank(names: Sequence[str], runs: Sequence[Row]) -> Verdict:
     if reasons:
         return Verdict("Not ranked: " + "; ".join(reasons) + ".", metric, reasons, (), (), remarks)
     order = sorted(present, key=lambda name: _central_value(by_name[name].values()))
-    best, *others = order
-    tests = [t for other in others if (t := compare_pair(best, by_name[best], other, by_name[other], ratio=True))]
-    adjusted = adjust_holm([t.p for t in tests])
-    tests = [replace(t, p=p) for t, p in zip(tests, adjusted, strict=True)]
+    best = order[0]
+    tests = [test for test in _test_pairs(order, by_name, ratio=True) if test.a == best]
     sentence = _format_verdict(best, tests, metric_title(metric, evaluated))
     return Verdict(sentence, metric, (), tuple(order), tuple(tests), remarks)
 
@@ -61,6 +61,8 @@ def rank(names: Sequence[str], runs: Sequence[Row]) -> Verdict:
 def compare_aspects(names: Sequence[str], runs: Sequence[Row]) -> list[dict[str, Any]]:
     """For each aspect known of two or more candidates: the means, and the best tested against the worst.
 
+    p is adjusted for all pairs of candidates (Holm), since the best and the worst are chosen by the same values; it is
+    not adjusted for the number of aspects.
     An aspect that is not independent of a network that a D looked through is listed without a test.
     """
     found = []
@@ -76,15 +78,19 @@ def compare_aspects(names: Sequence[str], runs: Sequence[Row]) -> list[dict[str,
             continue
         sign = 1 if aspect.better == "lower" else -1
         order = sorted(by_name, key=lambda name: sign * fmean(by_name[name].values()))
-        best, worst = order[0], order[-1]
-        test = compare_pair(best, by_name[best], worst, by_name[worst], ratio=aspect.ratio)
-        if test is not None:
-            means = {name: fmean(by_name[name].values()) for name in order}
-            sentence = _format_aspect(aspect, means, test)
-            found.append(
-                {**listed, "means": means, "test": asdict(test), "significant": test.significant, "sentence": sentence}
-            )
+        ends = order[0], order[-1]
+        (test,) = (t for t in _test_pairs(order, by_name, ratio=aspect.ratio) if (t.a, t.b) == ends)
+        means = {name: fmean(by_name[name].values()) for name in order}
+        sentence, significant = _format_aspect(aspect, means, test), _is_significant(test)
+        found.append({**listed, "means": means, "test": asdict(test), "significant": significant, "sentence": sentence})
     return found
+
+
+def _test_pairs(order: Sequence[str], by_name: Mapping[str, Mapping[int, float]], *, ratio: bool) -> list[PairTest]:
+    """Every pair of candidates, the one that is earlier in `order` first; p adjusted for their number (Holm)."""
+    pairs = (compare_pair(a, by_name[a], b, by_name[b], ratio=ratio) for a, b in combinations(order, 2))
+    tests = [test for test in pairs if test is not None]
+    return [replace(test, p=p) for test, p in zip(tests, adjust_holm([test.p for test in tests]), strict=True)]
 
 
 def _choose_metric(evaluated: Sequence[Row]) -> str:
@@ -239,7 +245,7 @@ def _format_verdict(best: str, tests: Sequence[PairTest], title: str) -> str:
 
 
 def _is_significant(test: PairTest) -> bool:
-    """Significant also after the adjustment for several tests."""
+    """Significant also after the adjustment for all pairs."""
     return test.significant and (test.p is None or test.p < 1 - CONFIDENCE)
 
 
@@ -259,7 +265,7 @@ def _format_aspect(aspect: Aspect, means: Mapping[str, float], test: PairTest) -
         return f"{values}; equal."
     if test.low is None:
         return f"{values}; one seed each, significance unknown."
-    if not test.significant:
+    if not _is_significant(test):
         return f"{values}; no significant difference."
     size = f"{test.estimate:.2g} times" if test.ratio else f"a difference of {test.estimate:+.2g}"
     return f"{values}; {size} (95 % interval {test.low:.2g} to {test.high:.2g}), significant."

@@ -40,7 +40,8 @@ def train_all(
 ) -> Iterator[Outcome]:
     """Trains each job unless its run is complete; an unfinished run resumes from its saved state.
 
-    Trainings continue, and the next ones start, while the caller processes an outcome.
+    Trainings continue, and the next ones start, while the caller processes an outcome; by time, they do not where they
+    `train_alone`.
 
     Args:
         jobs: what to train; each in its own folder.
@@ -49,7 +50,8 @@ def train_all(
         gpus_per_run: GPUs that each training on the Ray cluster asks for, where the cluster has any; of less than 1,
             several trainings share a GPU.
         quiet: print nothing.
-        meanwhile: called once when the first trainings have started, if there are any; Ctrl-C ends it.
+        meanwhile: called once when the first trainings have started, if there are any, or before them where they
+            `train_alone`; Ctrl-C ends it.
 
     Yields:
         The outcome of every job, in the order in which they end. A failed run is an outcome, not an exception.
@@ -68,6 +70,14 @@ def train_all(
         from ganvas.comparison.cluster import train_on_ray
 
         yield from train_on_ray(jobs, ray, quiet, meanwhile, gpus_per_run)
+
+
+def train_alone(jobs: Sequence[Job], workers: int, ray: str | None) -> bool:
+    """Whether nothing else is computed during a training: one at a time, by time, on this machine.
+
+    A training that shares the machine with the evaluation of another one has fewer images in its minutes.
+    """
+    return workers == 1 and ray is None and any(job.config.minutes is not None for job in jobs)
 
 
 def check_gpu_share(value: object, ray: str | None) -> float:
@@ -105,7 +115,8 @@ def _train_locally(
 class _TrainingThread(threading.Thread):
     """Keeps `workers` trainings running and queues their outcomes.
 
-    This is a thread, so that the next training starts when one ends, also while the caller evaluates a run.
+    This is a thread, so that the next training starts when one ends, also while the caller evaluates a run; where
+    trainings `train_alone`, one starts only while the caller waits for an outcome.
     """
 
     def __init__(self, jobs: Sequence[Job], workers: int, display: ProgressDisplay, quiet: bool) -> None:
@@ -113,6 +124,8 @@ class _TrainingThread(threading.Thread):
         self._waiting, self._running, self._workers = deque(jobs), list[_WorkerProcess](), workers
         self._display, self._quiet = display, quiet or workers > 1
         self._outcomes = SimpleQueue[Outcome | BaseException | None]()
+        self._alone = train_alone(jobs, workers, None)
+        self._queued, self._taken, self._processed = 0, 0, -1  # numbers of outcomes; -1 until the caller waits for one
         self._stopping, self._at_once = False, False
         self.started = threading.Event()  # set when the first trainings have started
 
@@ -127,10 +140,12 @@ class _TrainingThread(threading.Thread):
         """
         while True:
             self._stopping |= bool(stop)
+            self._processed = self._taken
             with suppress(Empty):
                 outcome = self._outcomes.get(timeout=_POLL_INTERVAL)
                 if isinstance(outcome, BaseException):
                     raise outcome
+                self._taken += 1
                 return outcome
 
     def end(self, stop: StopRequests) -> None:
@@ -165,20 +180,28 @@ class _TrainingThread(threading.Thread):
             for child in self._running:
                 child.stop(at_once=self._at_once)
             while self._waiting:
-                self._outcomes.put(interrupted_outcome(self._waiting.popleft(), started=False))
-        while self._waiting and len(self._running) < self._workers:
+                self._queue(interrupted_outcome(self._waiting.popleft(), started=False))
+        while self._waiting and len(self._running) < self._workers and self._may_start:
             job = self._waiting.popleft()
             if is_complete(job):
-                self._outcomes.put(self._display.on_end(Outcome(job, ""), already=True))
+                self._queue(self._display.on_end(Outcome(job, ""), already=True))
             else:
                 self._display.on_start(job)
                 self._running.append(_WorkerProcess(job, self._workers, quiet=self._quiet))
         for child in [child for child in self._running if child.ended]:
             self._running.remove(child)
-            self._outcomes.put(self._display.on_end(child.outcome(stopping=stopping)))
+            self._queue(self._display.on_end(child.outcome(stopping=stopping)))
         self._display.update([child.job for child in self._running])
-        if self._running:
+        if self._running or self._waiting:
             time.sleep(_POLL_INTERVAL)
+
+    @property
+    def _may_start(self) -> bool:
+        return not self._alone or self._processed == self._queued
+
+    def _queue(self, outcome: Outcome) -> None:
+        self._queued += 1
+        self._outcomes.put(outcome)
 
 
 class _WorkerProcess:

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ganvas import user_code
 from ganvas.config.bounds import Count, check_bounds
 from ganvas.config.conflicts import Group
-from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, Transformer, ViT
+from ganvas.config.families import (
+    CNN,
+    DCGAN,
+    MLP,
+    MSG,
+    R3GAN,
+    STDDEV_GROUP,
+    Projected,
+    ResNet,
+    StyleGAN,
+    Transformer,
+    ViT,
+)
 from ganvas.config.forms import from_json
 from ganvas.errors import GanvasError, did_you_mean
 
@@ -116,6 +128,12 @@ def is_batch_normed(network: Any) -> bool:
         return isinstance(network, Projected) or "batch" in norms
     g, d = network.part("g"), network.part("d")
     return isinstance(g, Projected) or isinstance(d, Projected) or "batch" in (getattr(g, "g_norm", ""), network.d_norm)
+
+
+def images_per_group(network: Any) -> int:
+    """Images of which D needs a multiple at a time, for its minibatch standard deviation; 1 where it has none."""
+    discriminator = network.part("d") if isinstance(network, Custom) else network
+    return STDDEV_GROUP if isinstance(discriminator, StyleGAN | MSG) else 1
 
 
 def _belongs(family: str, knob: str, which: Literal["g", "d"]) -> bool:

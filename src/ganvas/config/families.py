@@ -142,6 +142,10 @@ class ResNet(Group):
     """Dropout probability before the last layer of the discriminator."""
 
 
+STDDEV_GROUP = 4
+"""The largest group of images over which D of stylegan and msg computes the minibatch standard deviation."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StyleGAN(Group):
     """Style-based generator with progressive growing from 4×4; see `ganvas.networks.stylegan`."""

@@ -21,7 +21,7 @@ from ganvas.config.bounds import (
     WholeKimg,
 )
 from ganvas.config.conflicts import Group, has_single_images
-from ganvas.config.custom import features_net_of, is_batch_normed
+from ganvas.config.custom import features_net_of, images_per_group, is_batch_normed
 from ganvas.config.trackers import parse_trackers
 from ganvas.data.options import Channels, DataOptions, Fit
 from ganvas.errors import GanvasError
@@ -258,6 +258,13 @@ class OptimisationConfig(Group):
                 yield f"--{name.replace('_', '-')} is 0: {network} does not learn."
         if self.microbatch and is_batch_normed(config.network):
             yield "batch norm normalises over --microbatch images: gradients are not those of the whole batch."
+        group = images_per_group(config.network)
+        for flag, images in (("--batch", self.batch), ("--microbatch", self.microbatch or 0)):
+            if images % group:
+                yield (
+                    f"{flag} {images} is no multiple of {group}: the minibatch standard deviation, by which D "
+                    "recognises mode collapse, is over fewer images, or 0."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,9 +51,14 @@ class Game:
     def logits_of_both(self, images: Tensor, labels: Tensor | None) -> Tensor:
         """D's logits for n reals followed by n fakes of these labels: in one pass, unless D is batch-dependent."""
         if self.D.batch_dependent:
-            with parametrize.cached():  # with spectral norm, both halves see the same weights
-                return torch.cat([self.logits(half, labels) for half in images.chunk(2)])
+            real, fake = images.chunk(2)
+            return self.logits_of_each(real, fake, labels)
         return self.logits(images, None if labels is None else labels.repeat(2))
+
+    def logits_of_each(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> Tensor:
+        """The same in two passes."""
+        with parametrize.cached():  # with spectral norm, both halves see the same weights
+            return torch.cat([self.logits(half, labels) for half in (real, fake)])
 
 
 Weight = float | Tensor
@@ -93,8 +98,8 @@ def train_d(
 
     Returns:
         Detached float [n] tensors, or [n k] with k logits an image: D/loss (without penalties), D/real and D/fake
-        (logits) and, where there are penalties, D/r1 and D/r2 (|∇D|² without γ/2), D/gp and D/dragan ((|∇D| - 1)²
-        without λ).
+        (logits) and, where there are penalties, D/r1 and D/r2 (|∇D|² without γ/2; with one of them both, unless D is
+        batch-dependent), D/gp and D/dragan ((|∇D| - 1)² without λ).
     """
     loss, values = d_loss(game, real, fake, labels, penalties)
     (loss * share).backward(inputs=learnt(game.D))
@@ -106,16 +111,15 @@ def d_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """D's mean loss, float [], penalties included; and the values of `train_d`, with their graph."""
     n, p = len(real), penalties
-    images = torch.cat([real, fake.detach()]).requires_grad_(_is_on(p.r1) or _is_on(p.r2))
-    logits = game.logits_of_both(images, labels)
+    logits, norms = _logits_and_norms(game, real.detach(), fake.detach(), labels, penalties)
     on_real, on_fake = logits[:n], logits[n:]
 
     loss = adversarial = game.objective.d_loss(on_real, on_fake)
     values = {"D/loss": adversarial, "D/real": on_real, "D/fake": on_fake}
-    if images.requires_grad:
-        penalty = zero_centred_penalty(images, logits)
-        loss = loss + p.r1 / 2 * penalty[:n] + p.r2 / 2 * penalty[n:]
-        values |= {"D/r1": penalty[:n], "D/r2": penalty[n:]}
+    for name, weight in (("D/r1", p.r1), ("D/r2", p.r2)):
+        if name in norms:
+            loss = loss + weight / 2 * norms[name]
+    values |= norms
     if _is_on(p.gp):
         values["D/gp"] = penalty = _one_centred(game, interpolate(real, fake.detach()), labels)
         loss = loss + p.gp * penalty
@@ -123,6 +127,24 @@ def d_loss(
         values["D/dragan"] = penalty = _one_centred(game, perturb(real), labels)
         loss = loss + p.dragan * penalty
     return loss.mean(), values
+
+
+def _logits_and_norms(
+    game: Game, real: Tensor, fake: Tensor, labels: Tensor | None, p: Penalties
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """D's logits for the reals and the fakes; and |∇D|² of each: D/r1, D/r2."""
+    n, r1, r2 = len(real), _is_on(p.r1), _is_on(p.r2)
+    if game.D.batch_dependent and r1 != r2:  # the halves pass apart: only one of them is differentiated twice
+        name, half, own = ("D/r1", real, slice(n)) if r1 else ("D/r2", fake, slice(n, None))
+        half.requires_grad_()
+        logits = game.logits_of_each(real, fake, labels)
+        return logits, {name: zero_centred_penalty(half, logits[own])}
+    images = torch.cat([real, fake]).requires_grad_(r1 or r2)
+    logits = game.logits_of_both(images, labels)
+    if not images.requires_grad:
+        return logits, {}
+    norms = zero_centred_penalty(images, logits)
+    return logits, {"D/r1": norms[:n], "D/r2": norms[n:]}
 
 
 def _is_on(weight: Weight) -> bool:

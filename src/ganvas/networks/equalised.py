@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganvas.config.families import STDDEV_GROUP
 from ganvas.networks.casting import cast, clamp_half, widen
 from ganvas.networks.layers import activation
 
@@ -17,9 +18,6 @@ GAIN = nn.init.calculate_gain("leaky_relu", 0.2)
 """He gain for LeakyReLU 0.2, √(2 / 1.04); PG uses the gain for ReLU, √2."""
 
 EPS = 1e-8
-
-STDDEV_GROUP = 4
-"""The largest group of images over which the minibatch standard deviation is computed."""
 
 MEAN_DECAY = 0.995
 """The weight of the old value in each update of a `RunningMean`."""

@@ -3,11 +3,12 @@
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ganvas import networks, user_code
 from ganvas.config import TrainConfig
+from ganvas.config.custom import images_per_group
 from ganvas.data import ImageSet
 from ganvas.data.imageset import count_smaller
 from ganvas.errors import GanvasError
@@ -38,7 +39,8 @@ def describe(
         preset = describe_preset(recipe, run.config) or (
             suggest_preset(recipe, run.config) if resumed_at is None else ""
         )
-    lines = [f"Note: {note}" for note in (preset, *images.notes, *config.warnings()) if note]
+    shared = notes_on_processes(config, distributed.world_size())
+    lines = [f"Note: {note}" for note in (preset, *images.notes, *config.warnings(), *shared) if note]
     told = any("enlarged" in note for note in images.notes)  # where the size was chosen
     if not told and (small := count_smaller(images.metadata.get("sizes", {}), images.resolution)):
         lines.append(f"Note: Images smaller than {h}x{w}, which are enlarged: {small:,}; --resolution changes this.")
@@ -61,6 +63,18 @@ def describe(
         f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, at most {grids}){film}",
     ]
     return "\n".join(lines)
+
+
+def notes_on_processes(config: TrainConfig, processes: int) -> Iterator[str]:
+    """What of a batch that several processes share is computed over the share of each alone."""
+    share, group = config.optimisation.batch // processes, images_per_group(config.network)
+    if processes > 1 and config.loss.objective == "rahinge":
+        yield f"the rahinge objective compares with the mean over {share} images, the share of each process."
+    if processes > 1 and share % group and not config.optimisation.batch % group:
+        yield (
+            f"{share} images on each process are no multiple of {group}: the minibatch standard deviation, by which D "
+            "recognises mode collapse, is over fewer images, or 0."
+        )
 
 
 def quote(run: Run) -> str:

@@ -35,9 +35,10 @@ def _explain_memory(config: TrainConfig, cost: CostEstimate, run: Run | None, re
         what = f"{what}; {run} stopped, and {state}"
     smaller = _smaller_microbatch(config, cost)
     if smaller is None:
-        fix = f"--batch {n // 2}" if n > 2 else "narrower networks, or a smaller --resolution"
+        fix = f"--batch {cost.in_groups(n // 2)}" if n > 2 else "narrower networks, or a smaller --resolution"
     else:
-        fix = f"--microbatch {smaller}, which keeps the batch and its gradients, and takes longer"
+        kept = "the batch and its gradients" if cost.accumulates else "the batch"
+        fix = f"--microbatch {smaller}, which keeps {kept}, and takes longer"
     if saved:
         fix = (
             f"free memory on the GPU, and the same command resumes it. Or go on in a new run: the same command with "
@@ -52,7 +53,7 @@ def _explain_memory(config: TrainConfig, cost: CostEstimate, run: Run | None, re
 
 def _smaller_microbatch(config: TrainConfig, cost: CostEstimate) -> int | None:
     """At most half of the images at a time, and no more than fit by the estimate; None where that is not allowed."""
-    n = min(cost.images_per_pass // 2, max(cost.fitting_images, 1))
+    n = cost.in_groups(min(cost.images_per_pass // 2, max(cost.fitting_images, 1)))
     try:
         return replace(config, microbatch=n).optimisation.microbatch if n else None
     except GanvasError:  # an objective of the whole batch, or batch norm

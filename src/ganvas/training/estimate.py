@@ -11,6 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from ganvas import networks
 from ganvas.config import Network, OptimisationConfig, TrainConfig, replace
+from ganvas.config.custom import images_per_group, is_batch_normed
 from ganvas.devices import free_bytes
 from ganvas.errors import GanvasError
 from ganvas.features.frozen import FrozenNetwork
@@ -63,6 +64,8 @@ class CostEstimate:
         bytes_per_image, bytes_per_pass: at the peak of an update, per image of a pass, and independent of their number.
         images_per_pass: images that pass through a network at a time, on each process.
         free_bytes: free on the device now.
+        images_per_group: images of which D needs a multiple at a time (`ganvas.config.custom`).
+        accumulates: whether the gradients of microbatches add up to those of the batch.
     """
 
     g_parameters: int
@@ -74,6 +77,8 @@ class CostEstimate:
     bytes_per_pass: float
     images_per_pass: int
     free_bytes: int
+    images_per_group: int = 1
+    accumulates: bool = True
 
     @property
     def peak_bytes(self) -> int:
@@ -84,7 +89,11 @@ class CostEstimate:
     def fitting_images(self) -> int:
         """Images per pass that fit into MAX_MEMORY_FRACTION of the free memory; 0 or less where none does."""
         left = self.free_bytes * MAX_MEMORY_FRACTION - self.persistent_bytes - self.bytes_per_pass
-        return math.floor(left / max(self.bytes_per_image, 1))
+        return self.in_groups(math.floor(left / max(self.bytes_per_image, 1)))
+
+    def in_groups(self, images: int) -> int:
+        """The number of images, rounded down to whole groups if it is at least one."""
+        return images - images % self.images_per_group if images >= self.images_per_group else images
 
 
 def format_cost(cost: CostEstimate, config: TrainConfig, images_per_s: float | None) -> str:
@@ -145,6 +154,8 @@ def estimate_cost(config: TrainConfig, shape: Shape, device: torch.device) -> Co
         bytes_per_pass=max(0, 2 * with_2 - with_4) + 4 * max(g, d),  # with the gradients of one network
         images_per_pass=_images_per_pass(config.optimisation),
         free_bytes=free,
+        images_per_group=images_per_group(config.network),
+        accumulates=not is_batch_normed(config.network) and config.loss.objective != "rahinge",
     )
 
 
@@ -216,17 +227,20 @@ def check_memory(cost: CostEstimate) -> None:
         GanvasError: the estimate is above MAX_MEMORY_FRACTION of the free memory.
     """
     if cost.peak_bytes > cost.free_bytes * MAX_MEMORY_FRACTION:
-        raise _too_large(f"about {cost.peak_bytes / 1e9:.1f} GB of", cost.free_bytes, cost.fitting_images)
+        fits, fix = cost.fitting_images, ""
+        if fits > 0:
+            fix = f"--batch {fits} would fit."
+            if cost.accumulates:
+                fix = f"{fix[:-1]}; --microbatch {fits} keeps the batch and its gradients, and takes longer."
+        raise _too_large(f"about {cost.peak_bytes / 1e9:.1f} GB of", cost.free_bytes, fix)
 
 
-def _too_large(needed: str, free: int, fits: int = 0) -> GanvasError:
-    """The error for a run that needs too much memory, where `fits` images per pass would fit."""
+def _too_large(needed: str, free: int, fix: str = "") -> GanvasError:
+    """The error for a run that needs too much memory; without a fix, a single image does not fit."""
     return GanvasError(
         f"This needs {needed} memory, and {free / 1e9:.1f} GB are free.",
         expected=f"at most {MAX_MEMORY_FRACTION:.0%} of what is free",
-        fix=f"--batch {fits} would fit; --microbatch {fits} keeps the batch and its gradients, and takes longer."
-        if fits > 0
-        else "use narrower networks, or a smaller --resolution: these do not fit with a single image.",
+        fix=fix or "use narrower networks, or a smaller --resolution: these do not fit with a single image.",
     )
 
 

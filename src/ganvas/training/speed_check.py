@@ -49,7 +49,7 @@ def _images_to_first_grid(config: TrainConfig) -> int:
 def _suggest_flags(cost: CostEstimate, config: TrainConfig, shape: Shape, images_per_s: float) -> Iterator[str]:
     if config.images_per_round / images_per_s > MAX_ROUND_SECONDS:
         world, steps = distributed.world_size(), config.balance.d_steps
-        batch = int(MAX_ROUND_SECONDS * images_per_s / steps) // world * world
+        batch = cost.in_groups(int(MAX_ROUND_SECONDS * images_per_s / steps) // world) * world
         if batch >= 2 * world:
             duration = format_duration(batch * steps / images_per_s)
             yield f"--batch {batch}: a round takes {duration}; the result differs"
