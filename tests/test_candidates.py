@@ -92,7 +92,7 @@ def test_copies_of_a_run_count_once_with_a_note() -> None:
         ({"vary": {"batch": [8, 8]}}, "--vary batch names 8 twice"),
         ({"kimg": 1, "knobs": {"kimg": 2}}, "the budget of 1 kimg decides it"),
         ({"kimg": 1, "vary": {"kimg": [1, 2]}}, "the budget of 1 kimg decides it"),
-        ({"candidates": ["mlp:kimg=3", "cnn"], "minutes": 1}, "the budget of 1 minutes decides it"),
+        ({"candidates": ["mlp:kimg=3", "cnn"], "minutes": 1}, "the budget of 1 minute decides it"),
         ({"knobs": {"seed": 2}}, "--seeds decides it"),
         ({"data": "digits", "knobs": {"data": "mnist"}}, "--data and the knob data"),
         ({"candidates": [3]}, "A candidate is 3"),

@@ -176,6 +176,11 @@ def format_rate(per_second: float) -> str:
     return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
 
 
+def format_minutes(minutes: float) -> str:
+    """Formats a length in words: 1 minute, 2.5 minutes."""
+    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
+
+
 def format_duration(seconds: float) -> str:
     """Formats seconds as minutes:seconds, hours:minutes:seconds, or days; never below 0:00."""
     if not math.isfinite(seconds):

@@ -10,6 +10,7 @@ from ganvas.cli.output import make_console, print_json
 from ganvas.config import to_json
 from ganvas.data.options import Channels, Fit, Split
 from ganvas.errors import GanvasError
+from ganvas.progress import format_minutes
 from ganvas.recipes import RECIPES
 from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER
 
@@ -85,7 +86,7 @@ def list_recipes(json: bool = False) -> None:
     console = make_console()
     for name, r in RECIPES.items():
         c = r.config
-        length = f"{c.minutes:g} minutes" if c.kimg is None else f"{c.kimg:,g} kimg"
+        length = format_minutes(c.minutes) if c.minutes else f"{c.kimg:,g} kimg"
         speed = r.cost.replace(" at ", " images/s at ", 1)
         preset = ", has a CPU preset" if name in PRESETS else ""
         preset += f" (faces: {RIGHT_AFTER[name]:g} minutes)" if name in RIGHT_AFTER else ""

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from ganvas.config import TrainConfig, replace
 from ganvas.data import open_images
 from ganvas.errors import GanvasError
+from ganvas.progress import format_minutes
 from ganvas.training import start
 from ganvas.training.estimate import round_flops
 from ganvas.values import to_number
@@ -40,7 +41,7 @@ class Budget:
     amount: float
 
     def __str__(self) -> str:
-        return f"{self.amount:g} {self.kind}"
+        return format_minutes(self.amount) if self.kind == "minutes" else f"{self.amount:g} {self.kind}"
 
 
 def parse_budget(kimg: float | None, minutes: float | None, pflop: float | None) -> Budget | None:

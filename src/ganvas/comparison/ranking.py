@@ -13,6 +13,7 @@ from ganvas.comparison.significance import CONFIDENCE, PairTest, adjust_holm, co
 from ganvas.comparison.summary import metric_title
 from ganvas.evaluation import independence
 from ganvas.evaluation.result import find_differences
+from ganvas.progress import format_minutes
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,10 @@ def _remarks(names: Sequence[str], runs: Sequence[Row]) -> list[str]:
     timed = [run for run in runs if (run["budget"] or {}).get("kind") == "minutes" and run["state"] == "complete"]
     low, high = (end((run["seconds"] for run in timed), default=0) / 60 for end in (min, max))
     if high - low > budget.BUDGET_KINDS["minutes"].tolerance * high:
+        planned = format_minutes(timed[0]["budget"]["amount"])
         remarks.append(
-            f"Each training was planned for {timed[0]['budget']['amount']:g} minutes from its measured speed, but the "
-            f"trainings took {low:.3g} to {high:.3g} minutes: the machine's speed changed."
+            f"Each training was planned for {planned} from its measured speed, but the trainings took {low:.3g} to "
+            f"{high:.3g} minutes: the machine's speed changed."
         )
     return remarks
 

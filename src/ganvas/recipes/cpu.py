@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ganvas.config import TrainConfig, leaves, replace
 from ganvas.config.flags import format_flags
+from ganvas.progress import format_minutes
 from ganvas.recipes.catalogue import get_recipe
 
 
@@ -128,10 +129,10 @@ def describe_preset(recipe: str, config: TrainConfig) -> str:
     chosen = {name: value for name, value in leaves(config) if name in preset and preset[name] == value != own[name]}
     if not chosen:
         return ""
-    start = f"For {config.minutes:g} minutes on a CPU, {recipe} starts from {format_flags(chosen)}"
+    assert config.minutes is not None, "there is no preset without minutes"
+    start = f"For {format_minutes(config.minutes)} on a CPU, {recipe} starts from {format_flags(chosen)}"
     note = f"{start}; knobs that you give override these."
     needed = RIGHT_AFTER.get(recipe, 0)
-    assert config.minutes is not None, "there is no preset without minutes"
     if config.minutes < needed:
         note += (
             f" On two cores, faces of 64 pixels looked right after {needed:g} minutes, with earlier learning rates; "

@@ -17,6 +17,7 @@ from ganvas.config.families import Projected
 from ganvas.data.limits import choose_limited_size
 from ganvas.features.frozen import resolve_frozen
 from ganvas.networks import Shape
+from ganvas.progress import format_minutes
 
 MAX_SIDE = {"CPU": 64, "GPU": 256}
 """Pixels of the shorter side of the images, at the most, if the user names no resolution."""
@@ -73,7 +74,7 @@ def choose_networks(config: TrainConfig, shape: Shape, device: torch.device) -> 
     if g_width is None:
         pixels, minutes = shape.height * shape.width, config.minutes or math.inf
         g_width = next(row.g_width for row in G_WIDTHS[kind] if pixels <= row.pixels and minutes <= row.minutes)
-        time = f" and {minutes:g} minutes" if config.minutes else ""
+        time = f" and {format_minutes(minutes)}" if config.minutes else ""
         notes.append(f"For {shape.height}x{shape.width} pixels{time} on a {kind}, --g-width {g_width} is chosen.")
     features_net, note = resolve_frozen(network.features_net)
     return replace(config, g_width=g_width, features_net=features_net), notes + ([note] if note else [])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganvas.config import DEFAULT_TICK_KIMG, TrainConfig, replace
-from ganvas.progress import format_duration
+from ganvas.progress import format_duration, format_minutes
 from ganvas.reading import is_number
 
 TICKS = 40
@@ -207,7 +207,7 @@ class Planner:
     def describe(self, nimg: int = 0) -> str:
         """The plan in words, after so many images."""
         left, round_seconds = max(0.0, self.seconds_left), self._round / self.images_per_s
-        text = f"{self._config.minutes:g} minutes, planned as {self.plan.total / 1000:g} kimg"
+        text = f"{format_minutes(self._budget / 60)}, planned as {self.plan.total / 1000:g} kimg"
         if round_seconds > left:
             return f"{text}: a round, of {format_duration(round_seconds)}, takes longer than what is left of the time"
         return text if nimg == 0 else f"{text}, with {format_duration(left)} left"
