@@ -27,7 +27,7 @@ from ganvas.data.imageset import ImageSet
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, atomic_folder, write_json
 
-VERSION = 5
+VERSION = 6
 """Increased whenever decoding or the format changes; entries of older versions are then ignored."""
 
 _PIXELS, _LABELS, _NAMES, _META = "images.u8", "labels.npy", "names.json", "meta.json"
