@@ -137,16 +137,22 @@ def test_recipes_that_need_longer_say_so() -> None:
         for minutes in (needed - 1, needed):
             config = replace(base_config(recipe, minutes, on_cpu=True), minutes=minutes)
             notes[minutes] = describe_preset(recipe, config)
-        sentence = f"faces of 64 pixels looked right after {needed:g} minutes, with earlier learning rates"
+        sentence = f"faces of 64 pixels looked right after {needed:g} minutes"
         assert notes[needed - 1].endswith(f"{sentence}; this run has {needed - 1:g}.")
         assert "looked right" not in notes[needed]
+
+
+def test_a_longer_run_has_the_preset_of_its_length() -> None:
+    short, long = PRESETS["dcgan"]
+    assert find_preset("dcgan", 0.5) == find_preset("dcgan", short.minutes) == short.knobs != long.knobs
+    assert find_preset("dcgan", short.minutes + 0.1) == find_preset("dcgan", 1e6) == long.knobs
 
 
 def test_hours_are_said_to_allow_wider_networks() -> None:
     def note(recipe: str, minutes: float, **knobs: Any) -> str:
         return describe_preset(recipe, replace(base_config(recipe, minutes, on_cpu=True), minutes=minutes, **knobs))
 
-    found = "These settings were found for runs of 10 minutes"
+    found = "These settings were found for runs of at most 30 minutes"
     assert note("dcgan", 1440).endswith(f"{found}; hours allow wider networks (--g-width, --d-width).")
     assert note("dcgan", 1440, g_width=64).endswith(f"{found}; hours allow wider networks (--d-width).")
     assert note("mlp-stable", 1440).endswith(f"{found}.")

@@ -187,8 +187,7 @@ def make_recipes() -> str:
     parts = [
         markdown(headings, rows),
         "\nThe last column is of two CPU cores, where ten minutes do not suffice. It was measured on faces of 64 pixels"
-        " (KaoKore), of `dcgan` with the rates that it had before its preset"
-        " ([results](../results.md#cpu-presets-ten-minutes-2026-11-29)).\n",
+        " (KaoKore; [results](../results.md#cpu-presets-ten-minutes-2026-11-29)).\n",
     ]
     parts.append("\n## What each recipe sets\n\nEvery other knob has its [default](knobs.md).\n")
     for name, recipe in RECIPES.items():
@@ -196,7 +195,7 @@ def make_recipes() -> str:
         flags = format_flags({knob: value for knob, value in _changed(recipe.config) if value is not None})
         parts.append(f"### {name}\n\nFollows: {recipe.source}. Networks: [{family}](#networks-{family}).\n")
         parts.append(f"```\n{flags}\n```\n")
-        parts += [_preset(preset) for preset in PRESETS.get(name, ())]
+        parts += _presets(PRESETS.get(name, ()))
         parts.append(_beside(SOURCES[name], recipe.config))
     parts.append("## Networks, and where they differ from the papers\n")
     for kind in get_args(Network):
@@ -206,9 +205,15 @@ def make_recipes() -> str:
     return "\n".join(parts)
 
 
-def _preset(preset: Preset) -> str:
-    limit = "" if math.isinf(preset.minutes) else f", {preset.minutes:g} at the most"
-    return f"With `--minutes` on a CPU{limit}:\n\n```\n{format_flags(preset.knobs)}\n```\n"
+def _presets(presets: Sequence[Preset]) -> list[str]:
+    parts, least = [], 0.0
+    for preset in presets:
+        limits = [f"more than {least:g}"] if least else []
+        limits += [f"at most {preset.minutes:g}"] if math.isfinite(preset.minutes) else []
+        lengths = f", {' and '.join(limits)} of them" if limits else ""
+        parts.append(f"With `--minutes` on a CPU{lengths}:\n\n```\n{format_flags(preset.knobs)}\n```\n")
+        least = preset.minutes
+    return parts
 
 
 def _right_after(name: str) -> str:

@@ -23,9 +23,9 @@ class Preset(NamedTuple):
     knobs: Mapping[str, Any]
 
 
-def _quick(lr: str, **others: Any) -> tuple[Preset, ...]:
-    """One preset for runs of any length: small batches, a learning rate that falls, a short average of G."""
-    return (Preset(inf, {"batch": 32, "g_lr": lr, "d_lr": lr, "ema": 4.0, **others}),)
+def _quick(lr: str, minutes: float = inf, **others: Any) -> tuple[Preset, ...]:
+    """One preset, for runs of any length unless `minutes` limits it: small batches, falling rates, a short average."""
+    return (Preset(minutes, {"batch": 32, "g_lr": lr, "d_lr": lr, "ema": 4.0, **others}),)
 
 
 _LAZY_PENALTIES = {"r1": 1.0, "r2": 1.0, "penalty_every": 4}
@@ -52,7 +52,10 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         "7e-4..2e-5:linear@0.1-0.9", latent=64, token_width=64, heads=2, head_width=64, r1=3.0, r2=3.0
     ),
     "transformer-modern": _quick("1e-3..1e-4:linear@0.3-1", token_width=64, depth=2, d_width=12, **_LAZY_PENALTIES),
-    "dcgan": _quick("3e-4..5e-5:linear@0.5-1", g_width=16, d_width=16, batch=16),
+    "dcgan": (
+        *_quick("3e-4..5e-5:linear@0.5-1", 15.0, g_width=16, d_width=16, batch=16),
+        Preset(inf, {"g_width": 16, "d_width": 16, "batch": 16, "ema": 5.0}),
+    ),
     "wgan": _quick("5e-4..5e-5:linear@0.3-1", d_lr="3e-4..3e-5:linear@0.3-1", g_width=16, d_width=32, d_steps=2),
     "wgan-gp": _quick("1e-3..1e-4:linear@0.3-1", blocks="plain", penalty_every=4, **_PLAIN),
     "wgan-conditional": _quick("1e-3..1e-4:linear@0.3-1", penalty_every=4, **_PLAIN),
@@ -73,15 +76,18 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
 """Recipe -> its presets, the shortest runs first."""
 
 FOUND_FOR = 10.0
-"""Minutes of the runs by which the presets were found."""
+"""Minutes of the runs by which the presets were found; that of longer runs of `dcgan` by LONGEST_FOUND."""
+
+LONGEST_FOUND = 30.0
+"""Minutes of the longest run by which a preset was found."""
 
 FAR_BEYOND = 60.0
 """Minutes above which a run has time for wider networks than those."""
 
 RIGHT_AFTER: dict[str, float] = {"dcgan": 30}
-"""Recipe -> minutes of two cores after which its faces look right, where ten do not suffice (docs/results.md).
+"""Recipe -> minutes of two cores after which its faces of 64 pixels look right, where ten do not suffice.
 
-Measured on faces of 64 pixels, of `dcgan` with the rates that it had before its preset."""
+Measured with the preset of that length (docs/results.md)."""
 
 
 def find_preset(recipe: str, minutes: float | None) -> Mapping[str, Any]:
@@ -135,11 +141,10 @@ def describe_preset(recipe: str, config: TrainConfig) -> str:
     needed = RIGHT_AFTER.get(recipe, 0)
     if config.minutes < needed:
         note += (
-            f" On two cores, faces of 64 pixels looked right after {needed:g} minutes, with earlier learning rates; "
-            f"this run has {config.minutes:g}."
+            f" On two cores, faces of 64 pixels looked right after {needed:g} minutes; this run has {config.minutes:g}."
         )
     if config.minutes > FAR_BEYOND:
-        note += f" These settings were found for runs of {FOUND_FOR:g} minutes"
+        note += f" These settings were found for runs of at most {LONGEST_FOUND:g} minutes"
         widths = [f"--{name.replace('_', '-')}" for name in chosen if name.endswith("width")]
         note += f"; hours allow wider networks ({', '.join(widths)})." if widths else "."
     return note
