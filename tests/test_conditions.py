@@ -99,6 +99,8 @@ THERE_AND_BACK = [*np.geomspace(90, 9, 15), *np.geomspace(9, 60, 15)]
 
 CRITIC = {"critic": True}
 
+FALLEN = {"diversity": after(12, 0.9, 0.2), "diversity_batch": after(12, 0.9, 0.2)}
+
 SILENT = np.random.default_rng(0).normal(0, 1e-9, 30).tolist()
 LEVEL = np.random.default_rng(1).normal(-0.3, 0.01, 30).tolist()
 
@@ -272,6 +274,22 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (
             watched(diversity_batch=0.2, diversity=0.2, classes_missing=8),
             watched(20, {"shown": 5000}, diversity_batch=0.2, diversity=0.2, classes_missing=8),
+        ),
+        (  # many updates may be of few images
+            watched(20, {"shown": 5000}, diversity_batch=0.2, diversity=0.2, classes_missing=8, G_steps=700),
+            watched(20, {"shown": 5000}, diversity_batch=0.2, diversity=0.2, classes_missing=8, G_steps=500),
+        ),
+        (  # k equal images have a diversity of 1 - 1/k
+            watched(diversity_batch=0.8, diversity=0.8, nearest_fake=0),
+            watched(diversity_batch=0.8, diversity=0.8, nearest_fake=0.4),
+        ),
+        (  # a slow G draws nearly alike ones at first
+            watched(diversity_batch=0.5, diversity=0.5, nearest_fake=0.04, G_steps=700),
+            watched(diversity_batch=0.5, diversity=0.5, nearest_fake=0.04, G_steps=300),
+        ),
+        (  # most cells are too small to be seen missing
+            watched(**FALLEN, classes=20, classes_missing=8, classes_counted=9),
+            watched(**FALLEN, classes=20, classes_missing=8, classes_counted=20),
         ),
     ],
     "labels ignored by D": [(watched(D_label_effect=1e-4), watched(D_label_effect=0.1))],
@@ -810,6 +828,17 @@ def test_warnings_are_not_healthy_but_notes_are() -> None:
 
 
 # History
+
+
+def test_fakes_of_a_g_that_was_hardly_updated_are_no_collapse() -> None:
+    def of_a_run(updates: int) -> History:
+        signals = {"diversity": 0.0147, "diversity/batch": 0.0147}
+        lines = [{"nimg": 4000 * i, "G/updates": updates, "signals": signals} for i in (1, 2, 3)]
+        return History.from_stats(lines, Facts())
+
+    assert of_a_run(60)["G/steps"].value.tolist() == [60, 120, 180]
+    assert "mode collapse" in names(of_a_run(60))
+    assert "mode collapse" not in names(of_a_run(1))
 
 
 def test_history_keeps_its_values_in_order() -> None:
