@@ -93,6 +93,7 @@ FAR = 0.9
 """A distance at which fakes are nothing like the reals."""
 
 GROWING = {"config": RECIPES["stylegan"].config}
+FALLING = {"config": replace(RECIPES["cnn"].config, g_lr="2e-3..1e-3:cosine")}
 WAVES = [1 + 0.8 * float(np.sin(2 * np.pi * i / 8)) for i in range(60)]
 
 THERE_AND_BACK = [*np.geomspace(90, 9, 15), *np.geomspace(9, 60, 15)]
@@ -339,6 +340,12 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
     "no improvement": [
         (logged(fid=[380 + i % 3 for i in range(30)]), logged(fid=[38 + i % 3 for i in range(30)])),
         (logged(fid=[380 + i % 3 for i in range(30)]), logged(fid=np.geomspace(380, 220, 30).tolist())),
+        (
+            watched(distance=FAR, precision=0, D_auc=0.97),
+            watched(distance=np.geomspace(1, 0.55, 20).tolist(), precision=0, D_auc=0.97),
+        ),
+        (watched(distance=FAR, precision=0, G_steps=400), watched(distance=FAR, precision=0, G_steps=200)),
+        (watched(distance=FAR, precision=0), watched(distance=0.45, precision=0)),
     ],
     "quality regressing": [
         (logged(modes=[*range(1, 900, 60), *range(900, 0, -60)]), logged(modes=[*range(1, 900, 30)])),
@@ -347,6 +354,10 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (
             watched(distance=[*np.geomspace(1, 0.1, 10), *np.geomspace(0.1, 0.9, 10)]),
             watched(distance=[*np.geomspace(1, 0.1, 10), *[0.11] * 10]),
+        ),
+        (  # of fewer than eight values of our quick measure only an improvement counts
+            watched(distance=np.geomspace(0.18, 0.83, 20).tolist(), quality=[0.9, 0.6, 0.4, 0.6, 1.0, 1.6]),
+            watched(distance=np.geomspace(0.18, 0.83, 20).tolist(), quality=[0.9, 0.6, 0.4, 0.3, 0.25, 0.2]),
         ),
         (  # while networks grow, images are close in small features before they have details
             watched(30, distance=[*np.geomspace(1, 0.02, 10), *[0.4] * 20], growth=1.0),
@@ -383,6 +394,8 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (logged(fid=after(10, 90, 30, 30)), logged(fid=np.geomspace(90, 3, 30).tolist())),
         (logged(fid=after(10, 90, 30, 30)), logged(9, fid=30)),
         (logged(fid=after(10, 90, 30, 30)), logged(fid=0)),
+        (watched(30, distance=0.5), watched(30, distance=0.05)),
+        (watched(30, FALLING, distance=0.5, G_lr=1e-3), watched(30, FALLING, distance=0.5, G_lr=1.1e-3)),
     ],
     "slowing down": [
         (with_speed(after(15, 2.0, 0.5)), with_speed(after(15, 2.0, 1.3))),
@@ -392,6 +405,8 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
     ],
     "too early to judge": [
         (watched(2), watched()),
+        (watched(2), watched(3)),
+        (watched(5, FALLING), watched(6, FALLING)),
         (watched(20, {"shown": 640}), watched(20, {"shown": 640_000})),
         (logged(2, D_loss=[1, 0.9]), logged(D_loss=[1, 0.9, 0.8])),
         (logged(2, fid=[9, 8]), logged(9, fid=[9, 8, 7, 6, 5])),
