@@ -107,8 +107,10 @@ LEVEL = np.random.default_rng(1).normal(-0.3, 0.01, 30).tolist()
 
 CARRIED = np.repeat(np.random.default_rng(2).normal(0.9, 0.1, 6), 5).round(6).tolist()
 TINY = np.geomspace(1e-9, 2e-11, 30).tolist()
+RISING = np.linspace(1.55, 1.7, 30).tolist()
 AT_CHANCE = np.random.default_rng(3).normal(2 * np.log(2), 1e-3, 30).tolist()
-"""A loss that is logged in each row and new in each fifth one; a vanishing one; that of a D that never learns."""
+"""A loss that is logged in each row and new in each fifth one; a vanishing one; one that may be a hinge loss in
+balance, or a cross-entropy of a D that is fooled; that of a D that never learns."""
 
 EXAMPLES: dict[str, list[tuple[History, History]]] = {
     "non-finite": [
@@ -224,6 +226,11 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (watched(D_auc=0.5, distance=FAR), watched(D_auc=0.5)),
         (watched(D_auc=0.5, distance=FAR), watched(20, CRITIC, D_auc=0.5, distance=FAR)),
         (logged(G_loss=0.1, D_loss=np.linspace(1, 3, 30).tolist()), logged(G_loss=0.7, D_loss=1.4)),
+        (logged(G_loss=0.1, D_loss=np.linspace(1, 3, 30).tolist()), logged(G_loss=0.35, D_loss=RISING)),
+        (
+            logged(30, {"config": tiny(objective="non-saturating")}, G_loss=0.35, D_loss=RISING),
+            logged(30, {"config": tiny(objective="hinge")}, G_loss=0.35, D_loss=RISING),
+        ),
         (
             logged(G_loss=0.1, D_loss=np.linspace(1, 3, 30).tolist()),
             logged(G_loss=0.1, D_loss=np.linspace(3, 1, 30).tolist()),
