@@ -236,6 +236,8 @@ def test_remedies_that_the_configuration_excludes_are_replaced_or_left_out() -> 
     wasserstein = changes("critic unconstrained", tiny(r1=0.0, r2=0.0, objective="wasserstein"))
     assert wasserstein["gp"] == GP
     assert "r1" not in wasserstein
+    clipped = changes("mode collapse", RECIPES["wgan"].config)
+    assert (clipped["gp"], clipped["clip"]) == (GP, 0.0)
     assert changes("learning rate too low", replace(tiny(), g_lr=0.5, d_lr=0.5)) == {}, "5 is no learning rate"
 
 

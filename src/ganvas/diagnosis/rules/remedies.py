@@ -71,7 +71,7 @@ def stop_momentum(knobs: Knobs, about: str, update: float | None) -> Mapping[str
 def raise_penalties(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:
     """WGAN-GP's penalty for a critic, R1 and R2 elsewhere; a configuration with batch norm in D refuses them."""
     if knobs["objective"] == "wasserstein":
-        return {"gp": _raised(knobs["gp"], GP, 2)}
+        return {"gp": _raised(knobs["gp"], GP, 2), "clip": 0.0}  # clipped weights keep the gradient from that norm
     return {name: _raised(knobs[name], R1_R2, 4) for name in ("r1", "r2")}
 
 
