@@ -140,9 +140,9 @@ def noisy(rng: np.random.Generator, course: Array, noise: float) -> Array:
 # Healthy
 
 
-def healthy(seed: int, objective: str, n: int, **changes: Any) -> Log:
+def healthy(seed: int, objective: str, n: int, level: float = 0.9, **changes: Any) -> Log:
     rng = np.random.default_rng(seed)
-    return Log(f"balanced {objective}", "healthy", losses(rng, objective, *balanced(rng, n)), **changes)
+    return Log(f"balanced {objective}", "healthy", losses(rng, objective, *balanced(rng, n, level)), **changes)
 
 
 def with_quality(log: Log, name: str, values: Array) -> Log:

@@ -93,19 +93,24 @@ FAR = 0.9
 """A distance at which fakes are nothing like the reals."""
 
 GROWING = {"config": RECIPES["stylegan"].config}
+FALLING = {"config": replace(RECIPES["cnn"].config, g_lr="2e-3..1e-3:cosine")}
 WAVES = [1 + 0.8 * float(np.sin(2 * np.pi * i / 8)) for i in range(60)]
 
 THERE_AND_BACK = [*np.geomspace(90, 9, 15), *np.geomspace(9, 60, 15)]
 
 CRITIC = {"critic": True}
 
+FALLEN = {"diversity": after(12, 0.9, 0.2), "diversity_batch": after(12, 0.9, 0.2)}
+
 SILENT = np.random.default_rng(0).normal(0, 1e-9, 30).tolist()
 LEVEL = np.random.default_rng(1).normal(-0.3, 0.01, 30).tolist()
 
 CARRIED = np.repeat(np.random.default_rng(2).normal(0.9, 0.1, 6), 5).round(6).tolist()
 TINY = np.geomspace(1e-9, 2e-11, 30).tolist()
+RISING = np.linspace(1.55, 1.7, 30).tolist()
 AT_CHANCE = np.random.default_rng(3).normal(2 * np.log(2), 1e-3, 30).tolist()
-"""A loss that is logged in each row and new in each fifth one; a vanishing one; that of a D that never learns."""
+"""A loss that is logged in each row and new in each fifth one; a vanishing one; one that may be a hinge loss in
+balance, or a cross-entropy of a D that is fooled; that of a D that never learns."""
 
 EXAMPLES: dict[str, list[tuple[History, History]]] = {
     "non-finite": [
@@ -221,6 +226,11 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (watched(D_auc=0.5, distance=FAR), watched(D_auc=0.5)),
         (watched(D_auc=0.5, distance=FAR), watched(20, CRITIC, D_auc=0.5, distance=FAR)),
         (logged(G_loss=0.1, D_loss=np.linspace(1, 3, 30).tolist()), logged(G_loss=0.7, D_loss=1.4)),
+        (logged(G_loss=0.1, D_loss=np.linspace(1, 3, 30).tolist()), logged(G_loss=0.35, D_loss=RISING)),
+        (
+            logged(30, {"config": tiny(objective="non-saturating")}, G_loss=0.35, D_loss=RISING),
+            logged(30, {"config": tiny(objective="hinge")}, G_loss=0.35, D_loss=RISING),
+        ),
         (
             logged(G_loss=0.1, D_loss=np.linspace(1, 3, 30).tolist()),
             logged(G_loss=0.1, D_loss=np.linspace(3, 1, 30).tolist()),
@@ -273,6 +283,22 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
             watched(diversity_batch=0.2, diversity=0.2, classes_missing=8),
             watched(20, {"shown": 5000}, diversity_batch=0.2, diversity=0.2, classes_missing=8),
         ),
+        (  # many updates may be of few images
+            watched(20, {"shown": 5000}, diversity_batch=0.2, diversity=0.2, classes_missing=8, G_steps=700),
+            watched(20, {"shown": 5000}, diversity_batch=0.2, diversity=0.2, classes_missing=8, G_steps=500),
+        ),
+        (  # k equal images have a diversity of 1 - 1/k
+            watched(diversity_batch=0.8, diversity=0.8, nearest_fake=0),
+            watched(diversity_batch=0.8, diversity=0.8, nearest_fake=0.4),
+        ),
+        (  # a slow G draws nearly alike ones at first
+            watched(diversity_batch=0.5, diversity=0.5, nearest_fake=0.04, G_steps=700),
+            watched(diversity_batch=0.5, diversity=0.5, nearest_fake=0.04, G_steps=300),
+        ),
+        (  # most cells are too small to be seen missing
+            watched(**FALLEN, classes=20, classes_missing=8, classes_counted=9),
+            watched(**FALLEN, classes=20, classes_missing=8, classes_counted=20),
+        ),
     ],
     "labels ignored by D": [(watched(D_label_effect=1e-4), watched(D_label_effect=0.1))],
     "labels ignored by G": [
@@ -321,6 +347,12 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
     "no improvement": [
         (logged(fid=[380 + i % 3 for i in range(30)]), logged(fid=[38 + i % 3 for i in range(30)])),
         (logged(fid=[380 + i % 3 for i in range(30)]), logged(fid=np.geomspace(380, 220, 30).tolist())),
+        (
+            watched(distance=FAR, precision=0, D_auc=0.97),
+            watched(distance=np.geomspace(1, 0.55, 20).tolist(), precision=0, D_auc=0.97),
+        ),
+        (watched(distance=FAR, precision=0, G_steps=400), watched(distance=FAR, precision=0, G_steps=200)),
+        (watched(distance=FAR, precision=0), watched(distance=0.45, precision=0)),
     ],
     "quality regressing": [
         (logged(modes=[*range(1, 900, 60), *range(900, 0, -60)]), logged(modes=[*range(1, 900, 30)])),
@@ -329,6 +361,10 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (
             watched(distance=[*np.geomspace(1, 0.1, 10), *np.geomspace(0.1, 0.9, 10)]),
             watched(distance=[*np.geomspace(1, 0.1, 10), *[0.11] * 10]),
+        ),
+        (  # of fewer than eight values of our quick measure only an improvement counts
+            watched(distance=np.geomspace(0.18, 0.83, 20).tolist(), quality=[0.9, 0.6, 0.4, 0.6, 1.0, 1.6]),
+            watched(distance=np.geomspace(0.18, 0.83, 20).tolist(), quality=[0.9, 0.6, 0.4, 0.3, 0.25, 0.2]),
         ),
         (  # while networks grow, images are close in small features before they have details
             watched(30, distance=[*np.geomspace(1, 0.02, 10), *[0.4] * 20], growth=1.0),
@@ -365,6 +401,8 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (logged(fid=after(10, 90, 30, 30)), logged(fid=np.geomspace(90, 3, 30).tolist())),
         (logged(fid=after(10, 90, 30, 30)), logged(9, fid=30)),
         (logged(fid=after(10, 90, 30, 30)), logged(fid=0)),
+        (watched(30, distance=0.5), watched(30, distance=0.05)),
+        (watched(30, FALLING, distance=0.5, G_lr=1e-3), watched(30, FALLING, distance=0.5, G_lr=1.1e-3)),
     ],
     "slowing down": [
         (with_speed(after(15, 2.0, 0.5)), with_speed(after(15, 2.0, 1.3))),
@@ -374,6 +412,8 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
     ],
     "too early to judge": [
         (watched(2), watched()),
+        (watched(2), watched(3)),
+        (watched(5, FALLING), watched(6, FALLING)),
         (watched(20, {"shown": 640}), watched(20, {"shown": 640_000})),
         (logged(2, D_loss=[1, 0.9]), logged(D_loss=[1, 0.9, 0.8])),
         (logged(2, fid=[9, 8]), logged(9, fid=[9, 8, 7, 6, 5])),
@@ -810,6 +850,17 @@ def test_warnings_are_not_healthy_but_notes_are() -> None:
 
 
 # History
+
+
+def test_fakes_of_a_g_that_was_hardly_updated_are_no_collapse() -> None:
+    def of_a_run(updates: int) -> History:
+        signals = {"diversity": 0.0147, "diversity/batch": 0.0147}
+        lines = [{"nimg": 4000 * i, "G/updates": updates, "signals": signals} for i in (1, 2, 3)]
+        return History.from_stats(lines, Facts())
+
+    assert of_a_run(60)["G/steps"].value.tolist() == [60, 120, 180]
+    assert "mode collapse" in names(of_a_run(60))
+    assert "mode collapse" not in names(of_a_run(1))
 
 
 def test_history_keeps_its_values_in_order() -> None:

@@ -57,6 +57,7 @@ LATE_CRASH = ramp(80, (0, 200), (0.5, 9), (0.94, 8), (0.95, 300), (1, 320))
 CORPUS: list[Log] = [
     *(healthy(i, objective, SIZES[i % 5]) for i, objective in enumerate(OBJECTIVES)),
     *(healthy(10 + i, objective, SIZES[(i + 3) % 5]) for i, objective in enumerate(OBJECTIVES)),
+    *(healthy(seed, "hinge", n, level) for seed, n, level in ((42, 12, 0.3), (43, 40, 0.4), (44, 40, 0.4))),
     *(healthy_with(20 + i, OBJECTIVES[i % 7], (240, 800, 3000)[i % 3], *one) for i, one in enumerate(QUALITIES)),
     *(creeping(seed, n, True) for seed, n in enumerate((300, 3000))),
     *(sure_and_good(seed, n) for seed, n in enumerate((500, 2500))),

@@ -16,9 +16,14 @@ from support import run_cli, tiny
 from torch import Tensor, nn
 
 import ganvas
+from ganvas import user_code
 from ganvas.comparison.candidates import parse_candidates
 from ganvas.config import TrainConfig, replace
 from ganvas.config.custom import Custom
+from ganvas.diagnosis.rules.fixes import accepted_changes, penalise_gradients
+from ganvas.diagnosis.rules.remedies import changes_of
+from ganvas.diagnosis.rules.table import condition
+from ganvas.diagnosis.sources import read_run
 from ganvas.errors import GanvasError
 from ganvas.game.augment import get_augmentation
 from ganvas.game.objectives import Objective
@@ -339,6 +344,17 @@ def test_critic_of_ones_own_is_known_to_the_diagnosis() -> None:
     run = train(config(objective=f"{HERE}:critic"), quiet=True)
     assert run.metadata["critic"] is True
     assert ganvas.diagnose(run).facts.critic
+
+
+def test_batch_norm_in_a_d_of_ones_own_is_known_to_the_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train(config(d=f"{HERE}:NormedD"), quiet=True)
+    assert run.metadata["d_norm"] == "batch"
+    monkeypatch.setattr(user_code, "_known", {})  # as in another process
+    facts = read_run(run).facts
+    assert accepted_changes(penalise_gradients, facts) == {}
+    changes = changes_of(condition("mode collapse").remedy, run.config)
+    assert "noise" in changes
+    assert not {"r1", "r2"} & changes.keys()
 
 
 @pytest.mark.parametrize(

@@ -276,10 +276,11 @@ def test_utf_16_file_of_powershell(log: Log) -> None:
             "D/loss",
             "d_loss|loss_d|D loss|discriminator_loss|lossD|critic_loss|dis_loss|Loss/D/loss|errD|D_losses|netD_loss",
         ),
-        ("D/loss", "loss/discriminator|train/d_loss|d_loss_epoch|disc_loss|total_d_loss|D"),
+        ("D/loss", "loss/discriminator|train/d_loss|d_loss_epoch|disc_loss|total_d_loss|D|loss_gan_d|loss_adv_D"),
         (
             "G/loss",
-            "g_loss|loss_G|G loss|generator_loss|lossG|gen_total_loss|Loss/G/loss|errG|G_losses|loss/generator|G",
+            "g_loss|loss_G|G loss|generator_loss|lossG|gen_total_loss|Loss/G/loss|errG|G_losses|loss/generator|G"
+            "|loss_gan_g",
         ),
         ("D/real", "D(x)|D_x|real_score|Loss/scores/real|d_real|out_real|D_out_real|real_logits_mean"),
         ("D/fake", "D(G(z))|D_G_z1|fake_score|Loss/scores/fake|d_fake|out_fake|D_fake_out"),
@@ -334,6 +335,21 @@ def test_known_names_are_translated(standard: str, variants: str) -> None:
 )
 def test_ambiguous_names_are_not_translated(name: str) -> None:
     assert names.translate(name) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "known"),
+    [
+        ("c_loss,g_loss", True), ("loss_c,g_loss", True), ("c_loss,recon_loss", False),
+        ("c_loss,g_loss,d_loss", False), ("c_loss,g_loss,d_loss_real,d_loss_fake", False),
+    ],
+)  # fmt: skip
+def test_a_critic_s_loss_is_called_c_loss_where_no_other_is_of_d(log: Log, header: str, known: bool) -> None:
+    values = ",".join(str(i / 4) for i in range(header.count(",") + 1))
+    columns = names.Roles().translate_all(header.split(","))
+    assert (columns.get(header.split(",")[0]) == "D/loss") == known
+    if known:
+        assert log(f"step,{header}\n1,{values}\n2,{values}\n", "log.csv")["D/loss"].value.tolist() == [0, 0]
 
 
 def test_of_two_columns_for_one_quantity_the_fuller_is_translated(log: Log) -> None:

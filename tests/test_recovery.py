@@ -18,7 +18,7 @@ from ganvas.diagnosis.rules.fixes import GP, NOISE, R1_R2
 from ganvas.diagnosis.rules.remedies import changes_of
 from ganvas.diagnosis.rules.table import CONDITIONS, condition
 from ganvas.diagnosis.signals.samples import ReferenceSet
-from ganvas.diagnosis.sources import diagnose
+from ganvas.diagnosis.sources import diagnose, read_run
 from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES
 from ganvas.runs import checkpoint, log, state_metadata
@@ -238,6 +238,28 @@ def test_non_finite_numbers_cause_a_rollback(tmp_path: Path, monkeypatch: pytest
     assert package.load(run).sample(seeds=range(4)).std() > 0
 
 
+def test_a_diagnosis_is_of_what_came_after_the_last_act(tmp_path: Path) -> None:
+    run = start.train(tiny(), out=tmp_path, quiet=True)
+    shown = [line["nimg"] for line in log.read_stats(run.path)]
+    log.append_event(run.path, "non-finite", shown[1], quantities=["G/loss"])
+    assert read_run(run).facts.non_finite is None, "the training went on"
+    log.append_event(run.path, "non-finite", shown[-1], quantities=["G/loss"])
+    assert diagnose(run).failures[0].name == "non-finite"
+    log.append_event(run.path, "correct", shown[2], changes={"d_lr": 1e-5})
+    history = read_run(run)
+    assert history.facts.non_finite is None
+    assert history.facts.knobs["d_lr"] == 1e-5
+    assert history.facts.shown == shown[-1] - shown[2]
+    assert history["D/loss"].at.tolist() == [nimg / 1000 for nimg in shown[3:]]
+    log.append_event(run.path, "rollback", shown[-1], changes={"d_lr": 1e-6})
+    assert read_run(run).facts.shown == 0, "nothing came after it"
+    assert not diagnose(run).failures
+    log.append_event(run.path, "resume", shown[1])
+    history = read_run(run)
+    assert len(history["D/loss"]) == len(shown), "both were after the state that it was resumed from"
+    assert history.facts.knobs["d_lr"] == run.config.optimisation.d_lr
+
+
 def changes(name: ConditionName, config: TrainConfig, about: str = "", update: float | None = None) -> dict[str, Any]:
     return changes_of(condition(name).remedy, config, about, update)
 
@@ -269,6 +291,8 @@ def test_remedies_that_the_configuration_excludes_are_replaced_or_left_out() -> 
     wasserstein = changes("critic unconstrained", tiny(r1=0.0, r2=0.0, objective="wasserstein"))
     assert wasserstein["gp"] == GP
     assert "r1" not in wasserstein
+    clipped = changes("mode collapse", RECIPES["wgan"].config)
+    assert (clipped["gp"], clipped["clip"]) == (GP, 0.0)
     assert changes("learning rate too low", replace(tiny(), g_lr=0.5, d_lr=0.5)) == {}, "5 is no learning rate"
 
 

@@ -313,7 +313,7 @@ def test_equal_distributions_score_one() -> None:
     assert found["distance"] == pytest.approx(0, abs=0.01)
     for name in ("diversity", "diversity/batch", "nearest_fake", "coverage", "precision", "nearest_real"):
         assert found[name] == pytest.approx(1, abs=0.1), name
-    assert found["classes"] == 4
+    assert found["classes"] == found["classes/counted"] == 4
     assert found["classes/missing"] == 0
     assert found["classes/rarest"] > 0.7
     assert found["classes/imbalance"] == pytest.approx(1, abs=0.2)
@@ -340,7 +340,8 @@ def test_class_without_fakes_is_missing() -> None:
 
 
 def test_with_too_few_fakes_no_class_is_missing() -> None:
-    assert REFERENCES.compare(OTHERS[OTHER_LABELS != 2][:20])["classes/missing"] == 0
+    found = REFERENCES.compare(OTHERS[OTHER_LABELS != 2][:20])
+    assert found["classes/missing"] == found["classes/counted"] == 0
 
 
 def test_nearest_real_is_0_for_copies_and_1_for_other_images() -> None:

@@ -103,6 +103,10 @@ class TrainConfig(Displayed):
         names = ("g", "d", "features_net", "objective", "augment")
         return [knobs[name] for name in names if user_code.is_spec(knobs.get(name))]
 
+    def known_of_code(self) -> dict[str, bool | str]:
+        """What only the process knows that has loaded the user's own objective and D: critic, and D's d_norm."""
+        return {"critic": self.loss.critic, "d_norm": getattr(self.network, "d_norm", "none")}
+
     def tick_every(self) -> int:
         """The number of images between two lines of stats.jsonl."""
         return max(1, round(1000 * (self.runtime.tick_kimg or DEFAULT_TICK_KIMG)))

@@ -197,8 +197,12 @@ class History:
                 column.append(float(value))
 
     def add_line(self, line: Mapping[str, Any]) -> None:
-        """Appends a line of stats.jsonl."""
-        self.add(line["nimg"] / 1000, dict(numbers(line)))
+        """Appends a line of stats.jsonl; G/steps counts the updates of G in all lines so far."""
+        values = dict(numbers(line))
+        if "G/updates" in values:
+            before = self.columns["G/steps"][1][-1] if "G/steps" in self.columns else 0.0
+            values["G/steps"] = before + values["G/updates"]
+        self.add(line["nimg"] / 1000, values)
 
     def __getitem__(self, name: str) -> Series:
         if name not in self.columns:

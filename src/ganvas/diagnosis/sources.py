@@ -1,11 +1,16 @@
 """ganvas.diagnose: why does this training fail? Of a run of Ganvas, or of anyone's log."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from ganvas import user_code
 from ganvas.config import TrainConfig
+from ganvas.config import replace as replace_knobs
+from ganvas.config.custom import Custom
 from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules, combine
 from ganvas.diagnosis.history import Facts, History, NonFinite
 from ganvas.diagnosis.logs.names import to_columns
@@ -62,7 +67,7 @@ def is_run(folder: Path) -> bool:
 
 
 def read_run(run: Run, until: int | None = None) -> History:
-    """The history that a run has written.
+    """The history that a run has written, since the last rollback or correction: what came before is over.
 
     Args:
         until: the images shown to D after which nothing counts; by default everything does.
@@ -72,9 +77,11 @@ def read_run(run: Run, until: int | None = None) -> History:
     """
     lines, events = read_stats(run.path), read_events(run.path)
     if until is not None:
-        lines, events = _until(lines, until), _until(events, until)
-    bad = [event for event in events if event["event"] == "non-finite"]
-    if not lines and not bad and until is None:
+        lines, events = _between(lines, -1, until), _between(events, -1, until)
+    act, bad = _in_force(events)
+    if bad is not None and lines and lines[-1]["nimg"] > bad["nimg"]:
+        bad = None  # the training went on
+    if not lines and bad is None and act is None and until is None:
         complete = run.progress()["state"] == "complete"
         if lines.damaged:
             raise GanvasError(
@@ -87,24 +94,54 @@ def read_run(run: Run, until: int | None = None) -> History:
             fix="" if complete else "let it train for a tick (--tick-kimg).",
         )
     notes = [lines.describe_damage(run.path / "stats.jsonl"), events.describe_damage(run.path / "events.jsonl")]
+    since = 0 if act is None else act["nimg"]
+    if act is not None:
+        lines = _between(lines, since, math.inf)
     try:
         data, config = run.metadata["data"], run.config
+        _remember_networks(config, run.metadata)
+        if act is not None and isinstance(changes := act.get("changes"), dict):
+            config = replace_knobs(config, **changes)
         critic = bool(run.metadata.get("critic", config.loss.critic))
         facts = facts_of(config, data["images"], len(data["class_names"]), critic=critic)
     except GanvasError as error:  # the measurements tell a lot without it
         facts = Facts(format="stats.jsonl")
         notes.append(f"{error.what} Its statistics were read without it.")
     history = History.from_stats(lines, replace(facts, unread=lines.damaged, notes=tuple(filter(None, notes))))
-    if lines:
-        history.update_facts(shown=lines[-1]["nimg"])
-    if bad:
-        history.update_facts(non_finite=NonFinite(bad[-1]["nimg"] / 1000, tuple(bad[-1]["quantities"])))
+    if lines or act is not None:
+        history.update_facts(shown=lines[-1]["nimg"] - since if lines else 0)
+    if bad is not None:
+        history.update_facts(non_finite=NonFinite(bad["nimg"] / 1000, tuple(bad["quantities"])))
     return history
 
 
-def _until(lines: LogLines, nimg: int) -> LogLines:
-    """Those of the time until so many images were shown; how many of all are damaged stays known."""
-    kept = LogLines(line for line in lines if line["nimg"] <= nimg)
+def _in_force(events: LogLines) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The events of the last rollback or correction, and of numbers that are not finite, as far as they still count.
+
+    A training that is resumed continues from finite numbers, and without what was done after its saved state. The
+    changes of a rollback or a correction are all since the beginning.
+    """
+    acts, bad = list[dict[str, Any]](), None
+    for event in events:
+        kind = event["event"]
+        if kind in ("rollback", "correct"):
+            acts, bad = [*acts, event], None
+        elif kind == "resume":
+            acts, bad = [act for act in acts if act["nimg"] <= event["nimg"]], None
+        elif kind == "non-finite":
+            bad = event
+    return acts[-1] if acts else None, bad
+
+
+def _remember_networks(config: TrainConfig, metadata: Mapping[str, Any]) -> None:
+    """Notes whether a D of the user's own has batch norm, which only the process knew that built it."""
+    if isinstance(config.network, Custom) and metadata.get("d_norm") in ("batch", "none"):
+        user_code.remember(config.network.d, metadata["d_norm"])
+
+
+def _between(lines: LogLines, after: float, until: float) -> LogLines:
+    """Those of the time after so many images shown until so many; how many of all are damaged stays known."""
+    kept = LogLines(line for line in lines if after < line["nimg"] <= until)
     kept.damaged = lines.damaged
     return kept
 

@@ -36,7 +36,7 @@ class Run(Displayed):
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """config.json: format, recipe, config, data, versions, threads; with the user's own code, sources and critic.
+        """config.json: format, recipe, config, data, versions, threads; of the user's code sources, critic and d_norm.
 
         Raises:
             GanvasError: this is not a run folder, or one of another format.
@@ -254,7 +254,7 @@ def create_run(
             "versions": versions,
         }  # fmt: skip
         if specs := config.user_specs():
-            metadata |= {"sources": user_code.sources(specs), "critic": config.loss.critic}
+            metadata |= {"sources": user_code.sources(specs), **config.known_of_code()}
         origin = {"lineage": dict(lineage)} if lineage else {}
         return write_metadata(Run(path), metadata | origin | {"threads": threads})
 

@@ -46,8 +46,10 @@ def _accuracy_on(kind: str) -> str:
 
 
 def _adversarial(network: str) -> str:
-    """ "d_loss", "loss_d", "errD", "d_adv_loss", "loss_d_gan"; or the network alone."""
-    total = f"{_of(network, _LOSS)}|{_LOSS}{network}{_LOSS}|^{network}$|l{network}(?:total)?"
+    """ "d_loss", "loss_d", "errD", "d_adv_loss", "loss_d_gan", "loss_gan_d"; or the network alone."""
+    total = (
+        f"{_of(network, _LOSS)}|{_LOSS}{network}{_LOSS}|^{network}$|l{network}(?:total)?|{_LOSS}(?:gan|adv){network}"
+    )
     return f"{total}|(?:l|{_LOSS})?{network}(?:gan|adv){_LOSS}?|{_LOSS}?{network}{_LOSS}?(?:gan|adv)"
 
 
@@ -93,12 +95,13 @@ TABLE = {
 """Name in Ganvas -> a pattern of lower-case letters and digits; the first that matches the whole name counts."""
 
 _AUTHORS = {
+    "D/loss": "closs|lossc",
     "G/loss": f"adversarialloss|lossadversarial|advloss|lossadv|{_of(_G, _LOSS)}(?:on)?fakes?|{_LOSS}{_D}fakes?g",
     "D/loss_real": "c1",
     "D/loss_fake": "c2",
 }
 """Names of single programs, which count where no other column has the role: StarGAN's G/loss_fake, MMGeneration's
-loss_disc_fake_g, the c1 and c2 of a critic on reals and fakes."""
+loss_disc_fake_g, the c1 and c2 of a critic on reals and fakes, and a critic's c_loss beside G's loss."""
 
 TIMES = {
     "kimg": "(?:progress|cur|n|num)?kimgs?",
@@ -208,8 +211,10 @@ class Roles:
 
 
 def _authors(columns: Sequence[str], taken: Collection[str | None]) -> dict[str, str]:
-    """Of `_AUTHORS` those whose role is free; c1 and c2 only together."""
+    """Of `_AUTHORS` those whose role is free; c1 and c2 only together, c_loss only where G's loss is the only one."""
     found = {name: own for name in columns if (own := _matching(_AUTHORS, name)) and own not in taken}
+    if "G/loss" not in taken or any(own and own.startswith("D/loss") for own in taken):
+        found = {name: own for name, own in found.items() if own != "D/loss"}
     critic = {name for name in found if normalise_name(name) in ("c1", "c2")}
     return found if len(critic) == 2 else {name: own for name, own in found.items() if name not in critic}
 

@@ -26,6 +26,9 @@ from ganvas.diagnosis.rules.quality import severity_of
 EXPLODED = 1e4
 """How many times what it was a critic's loss must be to be a failure by itself."""
 
+HINGE_AT_CHANCE = 2.05
+"""Slightly above the hinge loss of a D at chance: two losses below it may be hinge losses in balance."""
+
 FEW_PROBES = 6
 """With fewer the losses, which are known of each step, say more."""
 
@@ -75,10 +78,13 @@ def _fooled(history: History) -> Detection | None:
     d, g, level = history["D/loss"].finite(), smoothed(history["G/loss"]), chance(history, 3)
     if not is_cross_entropy(history) or min(len(g), len(d)) < 10 or newest(d) < 1.1 * level:
         return None
+    inverted = _inverted(history)
+    certain = inverted or level < CHANCE or history.facts.knobs.get("objective") in AT_CHANCE
+    if not certain and newest(d) < HINGE_AT_CHANCE:
+        return None
     since = g.mostly_since(g.value < 0.6, max(10, len(g) // 20))
     if since is None or (severity := severity_of(history, since)) is None:
         return None
-    inverted = _inverted(history)
     below = f"G's loss is {three_digits(newest(g))}, below what a D at chance would give it (0.69)"
     above = f"D's is {three_digits(newest(d))}, and {three_digits(level)} would be chance"
     seen = (below, above, *inverted)

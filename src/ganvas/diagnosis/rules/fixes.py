@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ganvas.config import replace
+from ganvas.config import TrainConfig, replace
+from ganvas.config.custom import Custom
 from ganvas.config.flags import format_flags
 from ganvas.diagnosis.history import Facts
 from ganvas.errors import GanvasError
@@ -82,10 +83,23 @@ def accepted_changes(change: Change, facts: Facts, about: str = "") -> dict[str,
     if (changes.get("balanced") or changes.get("conditional")) and facts.classes is not None and facts.classes < 2:
         return {}
     try:
-        replace(facts.config, **changes)
+        change_config(facts.config, changes)
     except GanvasError:
         return {}
     return changes
+
+
+def change_config(config: TrainConfig, changes: Knobs) -> TrainConfig:
+    """The configuration with other values of some fields.
+
+    Raises:
+        GanvasError: it excludes them, or they penalise a D of the user's own that is known to have batch norm.
+    """
+    changed = replace(config, **changes)
+    network = changed.network
+    if isinstance(network, Custom) and network.d_norm == "batch" and changed.loss.penalised:
+        raise GanvasError("A gradient penalty with batch norm in D.", expected="a D whose logits are independent")
+    return changed
 
 
 def scaled(knob: ScheduleSpec, factor: float) -> ScheduleSpec:

@@ -107,6 +107,8 @@ def penalty_alone_since(history: History) -> float | None:
 
 def is_cross_entropy(history: History) -> bool:
     """Whether the losses may be cross-entropies, so that G's below 0.69 says that fakes pass for real."""
+    if history.facts.knobs.get("objective") in ("least-squares", "hinge", "rahinge"):
+        return False
     losses = [history[name].finite().value for name in ("D/loss", "G/loss")]
     return not is_critic(history) and all(len(loss) > 0 and loss.min() >= -ROUND_OFF for loss in losses)
 

@@ -12,6 +12,12 @@ def is_young(history: History) -> bool:
     return history.facts.shown is not None and history.facts.shown < YOUNG
 
 
+def has_learned(history: History, updates: int, images: int) -> bool:
+    """Whether G has been updated so often; where that is not known, whether so many images have been shown."""
+    steps = history["G/steps"]
+    return steps.last >= updates if steps else (history.facts.shown or 0) >= images
+
+
 def is_poor(history: History) -> bool:
     """Whether the fakes are far from the reals: all together, or each of them."""
     distance, precision = history["distance"], history["precision"]

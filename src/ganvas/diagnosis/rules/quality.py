@@ -27,6 +27,9 @@ WORSE, OWN_WORSE = 1.25, 1.5
 FEW = 12
 """Values of which neither the noise nor a median says much."""
 
+FEW_OWN = 8
+"""Values of a measure of our own, before which nothing is said of it."""
+
 USELESS = {"fid": 200.0, "fd": 2000.0, "kid": 0.2, "inception score": 1.6}
 """Values as those of noise: a fine-tuned network starts well and may stay so, one that stays here learns nothing."""
 
@@ -128,6 +131,11 @@ class Quality:
         """Whether its newest median is clearly better than its first values."""
         return self.improved_after(-np.inf)
 
+    @property
+    def is_better(self) -> bool:
+        """Whether it has improved, and was never clearly better than now."""
+        return self.improved and not self.worse
+
     def improved_after(self, when: float) -> bool:
         """The same of the values after a time."""
         part = self.badness.after(when)
@@ -169,13 +177,17 @@ class Quality:
 
 
 def measured(history: History, *, own: bool = False) -> Quality | None:
-    """The most trusted measure with values; of equal ones that with three or more.
+    """The most trusted measure with enough values: three, of our quick ones eight, unless they only improve.
+
+    Where there is none, one with fewer.
 
     Args:
         own: whether our quick measures count too.
     """
     found = [one for name in (*MEASURES, *(OWN if own else ())) if (one := _quality(history, name))]
-    return next((one for one in found if len(one.shown) >= 3), found[0] if found else None)
+    some = [one for one in found if len(one.shown) >= 3]
+    enough = (one for one in some if one.name not in OWN or len(one.shown) >= FEW_OWN or one.is_better)
+    return next(enough, next(iter(some or found), None))
 
 
 def _quality(history: History, name: str) -> Quality | None:
@@ -190,7 +202,7 @@ def _quality(history: History, name: str) -> Quality | None:
         if changed.sum() >= 8 and changed.mean() < 0.5:  # each value is repeated until the next is measured
             shown = Series(shown.at[changed], shown.value[changed])
     else:
-        shown = _since_growth(history, shown)
+        shown = since_growth(history, shown)
     if not shown:
         return None
     shown = shown.thinned(200)
@@ -204,7 +216,7 @@ def is_growing(history: History) -> bool:
     return bool(growth) and growth.value[-1] < _full_growth(history)
 
 
-def _since_growth(history: History, shown: Series) -> Series:
+def since_growth(history: History, shown: Series) -> Series:
     """The values since networks stopped growing: ours compare small images, which are close before the details come."""
     growth = history["growth"]
     if not growth:

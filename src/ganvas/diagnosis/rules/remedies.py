@@ -7,8 +7,8 @@ what a running training can take up: learning rates, momentum, penalties, noise,
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ganvas.config import TrainConfig, differences, leaves, replace
-from ganvas.diagnosis.rules.fixes import GP, NOISE, R1_R2, Knobs, peak, scaled, scaling_rates
+from ganvas.config import TrainConfig, differences, leaves
+from ganvas.diagnosis.rules.fixes import GP, NOISE, R1_R2, Knobs, change_config, peak, scaled, scaling_rates
 from ganvas.errors import GanvasError
 from ganvas.schedule import ScheduleSpec
 
@@ -37,7 +37,7 @@ def changes_of(remedy: Remedy, config: TrainConfig, about: str = "", update: flo
             if change in made:
                 break
             try:
-                with_change = replace(changed, **change(dict(leaves(changed)), about, update))
+                with_change = change_config(changed, change(dict(leaves(changed)), about, update))
             except GanvasError:  # the configuration excludes it
                 continue
             if with_change != changed:
@@ -71,7 +71,7 @@ def stop_momentum(knobs: Knobs, about: str, update: float | None) -> Mapping[str
 def raise_penalties(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:
     """WGAN-GP's penalty for a critic, R1 and R2 elsewhere; a configuration with batch norm in D refuses them."""
     if knobs["objective"] == "wasserstein":
-        return {"gp": _raised(knobs["gp"], GP, 2)}
+        return {"gp": _raised(knobs["gp"], GP, 2), "clip": 0.0}  # clipped weights keep the gradient from that norm
     return {name: _raised(knobs[name], R1_R2, 4) for name in ("r1", "r2")}
 
 

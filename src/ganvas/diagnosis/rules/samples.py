@@ -6,7 +6,7 @@ from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
-from ganvas.diagnosis.rules.progress import is_young
+from ganvas.diagnosis.rules.progress import has_learned, is_young
 from ganvas.diagnosis.rules.quality import severity_of
 
 OUTPUT_RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
@@ -15,6 +15,12 @@ OUTPUT_RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 
 FEW_STEPS = 100
 """Steps of G before which its fakes may be nearly alike, as those of weights that have only been drawn are."""
+
+MANY_STEPS = 600
+"""Steps of G after which it has mostly learned more than one kind: after 300 a slow one draws nearly alike ones."""
+
+REPEATED = 0.05
+"""The distance from a fake to the nearest other, relative to that between reals, below which they are one image."""
 
 
 def range_mismatch(history: History) -> Detection | None:
@@ -49,7 +55,7 @@ def normalisation(history: History) -> Detection | None:
 def collapsed(history: History) -> Detection | None:
     """Fakes that are all alike: from the start, or no longer as diverse as they were."""
     diversity, nearest = history["diversity/batch"], history["nearest_fake"]
-    missing, classes = history["classes/missing"], history["classes"]
+    missing, classes, counted = history["classes/missing"], history["classes"], history["classes/counted"]
     if len(diversity) < 3 or cycling(history):
         return None
     steps = history["G/steps"]
@@ -58,29 +64,37 @@ def collapsed(history: History) -> Detection | None:
     same = diversity.holds_since(alike)
     if same is not None:
         return Detection(same, (f"two fakes differ by {100 * diversity.recent():.1f} % of what two reals differ by",))
+    share = f"{100 * nearest.recent():.0f} % of the distance between reals" if nearest else ""
+    nearest_other = f"the distance from a fake to the nearest other fake is {share}"
+    repeated = nearest.holds_since(nearest.value < REPEATED, 4) if nearest else None
+    if repeated is not None and has_learned(history, MANY_STEPS, 50_000):
+        return Detection(repeated, (nearest_other,), summary="Mode collapse: G repeats a few images.")
     best = diversity.value.max()
     since = diversity.holds_since(diversity.value < 0.4, 4)
     fallen = best > 0.5 and diversity.recent() < 0.6 * best
-    lost = missing and classes and missing.recent() >= 0.5 * classes.last
+    most = max(1.0, counted.last - 1) if counted else classes.last if classes else 0.0  # one kind remains
+    lost = missing and classes and missing.recent() >= 0.5 * most
     long = _had_time(history) and diversity.recent() < 0.3
     if since is None or not (lost and (fallen or long)):
         return None
     evidence = [f"two fakes differ by {100 * diversity.recent():.0f} % of what two reals differ by"]
     if best > 1.5 * diversity.recent():
         evidence.append(f"it was {100 * best:.0f} % at its best")
-    evidence.append(f"{missing.recent():.0f} of {classes.last:.0f} {_classes_or_cells(history)} are missing")
+    large = ", of those that are large enough to tell" if counted and counted.last < classes.last else ""
+    of = f"{(counted or classes).last:.0f} {_classes_or_cells(history)}"
+    evidence.append(f"{missing.recent():.0f} of {of} are missing{large}")
     if nearest:
-        share = f"{100 * nearest.recent():.0f} % of the distance between reals"
-        evidence.append(f"the distance from a fake to the nearest other fake is {share}")
+        evidence.append(nearest_other)
     return Detection(since, tuple(evidence))
 
 
 def _had_time(history: History) -> bool:
-    """Whether G has had the time to learn something."""
-    shown = history.facts.shown
-    steps = history["G/steps"]
+    """Whether G has had the time to learn something: many updates, or some of them and many images."""
+    shown, steps, probes = history.facts.shown, history["G/steps"], len(history["diversity"])
+    if steps and steps.last >= MANY_STEPS:
+        return probes >= 6
     stepped = not steps or steps.last >= FEW_STEPS
-    return stepped and len(history["diversity"]) >= 8 and (shown is None or shown >= 20_000)
+    return stepped and probes >= 8 and (shown is None or shown >= 20_000)
 
 
 def cycling(history: History) -> Detection | None:

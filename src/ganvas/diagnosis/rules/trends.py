@@ -7,11 +7,24 @@ from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
 from ganvas.diagnosis.rules.losses import is_critic
-from ganvas.diagnosis.rules.progress import is_young
-from ganvas.diagnosis.rules.quality import FEW, MEASURES, OWN, TITLES, WORSE, is_growing, measured
+from ganvas.diagnosis.rules.progress import distance_evidence, has_learned, is_poor, is_young
+from ganvas.diagnosis.rules.quality import (
+    FEW,
+    FEW_OWN,
+    MEASURES,
+    OWN,
+    TITLES,
+    WORSE,
+    is_growing,
+    measured,
+    since_growth,
+)
 
 QUALITY = ("distance", "quality", *MEASURES)
 """Quantities of which one is enough."""
+
+PROBES = 6
+"""Probes of a run before which it is too early to call it healthy: most rules need four to eight."""
 
 FALLEN = 1.5
 """How many times its best a quality must be to be a failure; less where it has been worse for half of the time."""
@@ -20,7 +33,7 @@ FALLEN = 1.5
 def regressing(history: History) -> Detection | None:
     """A quality that was clearly better once."""
     quality = measured(history, own=True)
-    if quality is None or not quality.worse or (quality.name in OWN and len(quality.shown) < 8):
+    if quality is None or not quality.worse or (quality.name in OWN and len(quality.shown) < FEW_OWN):
         return None
     now, best, at = quality.values()
     evidence = (
@@ -36,11 +49,23 @@ def no_improvement(history: History) -> Detection | None:
     """A quality that has been as bad as that of noise all the time."""
     quality = measured(history)
     if quality is None or not quality.useless:
-        return None
+        return _still_far(history)
     since = f"{TITLES[quality.name]} began at {three_digits(quality.shown.early())}, and is"
     evidence = f"{since} {three_digits(quality.shown.recent())}, after {len(quality.shown)} measurements"
     severity = "failure" if len(quality.shown) >= FEW else None
     return Detection(float(quality.shown.at[0]), (evidence,), severity=severity)
+
+
+def _still_far(history: History) -> Detection | None:
+    """By their distance to the reals: fakes that are no nearer than at first, after hundreds of updates."""
+    distance, quality = since_growth(history, history["distance"].finite()), measured(history, own=True)
+    if is_young(history) or is_growing(history) or not is_poor(history) or not has_learned(history, 300, 20_000):
+        return None
+    if len(distance) < FEW_OWN or (quality is not None and quality.improved):
+        return None
+    if distance.recent() < max(0.5, 0.9 * distance.early()):
+        return None
+    return Detection(float(distance.at[0]), distance_evidence(history))
 
 
 def oscillating(history: History) -> Detection | None:
@@ -63,7 +88,7 @@ def oscillating(history: History) -> Detection | None:
     if not len(later) or later.max() < 0.45 or period < 4 or lags[2 * period - 1 : 2 * period + 2].max() < 0.25:
         return None
     quality = measured(history, own=True)
-    if is_growing(history) or (quality is not None and quality.improved and not quality.worse):
+    if is_growing(history) or (quality is not None and quality.is_better):
         return None
     step = float(np.median(np.diff(loss.at)))
     cycle = f"a period of about {three_digits(period * step)} {history.unit}"
@@ -72,23 +97,32 @@ def oscillating(history: History) -> Detection | None:
 
 
 def settled(history: History) -> Detection | None:
-    """A quality that has not changed for half of the time."""
+    """A quality that has not changed for half of the time, in which no rate was still to fall."""
     quality = measured(history, own=True)
-    if quality is None or len(quality.shown) < 12 or quality.worse or quality.useless:
+    if quality is None or len(quality.shown) < 12 or quality.worse or quality.useless or _rate_falls(history):
         return None
     half = quality.shown.after(quality.shown.at[len(quality.shown) // 2 - 1])
     first, last = (float(np.median(part)) for part in np.array_split(half.value, 2))
     if not 0.95 * first < last < 1.05 * first:
         return None
+    if quality.name == "distance" and first < 2 * OWN["distance"]:  # near 0 its changes are lost in its noise
+        return None
     went = f"{quality.name} went from {three_digits(first)} to {three_digits(last)} since {history.unit}"
     return Detection(float(half.at[0]), (f"{went} {half.at[0]:g}",))
+
+
+def _rate_falls(history: History) -> bool:
+    """Whether G's learning rate has not yet come down to the end of its schedule: images mostly improve until then."""
+    config, rates = history.facts.config, history["G/lr"]
+    return config is not None and bool(rates) and rates.last > 1.001 * config.schedules()["g_lr"].end
 
 
 def early(history: History) -> Detection | None:
     """A training that has only begun."""
     shown, rows = history.facts.shown, (len(times) for times, _ in history.columns.values())
     probes = len(history["D/auc"]) or max(rows, default=0)
-    if not is_young(history) and probes >= 3:
+    least = PROBES if history["D/auc"] and history.facts.config is not None else 3
+    if not is_young(history) and probes >= least:
         return None
     images = "" if shown is None else f"{shown:,.0f} images and "
     return Detection(history.now, (f"{images}{probes} probe{'' if probes == 1 else 's'} so far",))

@@ -115,6 +115,7 @@ class ReferenceSet:
             coverage, precision: Naeem et al. 2020, over what as many reals reach.
             classes, classes/missing: how many classes or cells there are, and how many get less than a fifth of
                 their share although at least 8 fakes were expected.
+            classes/counted: of how many classes or cells at least 8 fakes were expected.
             classes/rarest: the smallest share of a class, over its share among the reals.
             classes/largest, classes/imbalance: the largest share among the *reals*, and over an even share.
             classes/labelled: 1 where they are classes, 0 where they are k-means cells.
@@ -188,6 +189,7 @@ class ReferenceSet:
         return {
             "classes": float(present.sum()),
             "classes/missing": float((counted & (own < self.shares / 5)).sum()),
+            "classes/counted": float(counted.sum()),
             "classes/rarest": (own / self.shares.clamp_min(1e-9))[present].amin(),
             "classes/largest": self.shares.max(),
             "classes/imbalance": self.shares.max() * k,
