@@ -280,6 +280,7 @@ def test_many_pages_share_one_look_at_the_files(runs: Path, monkeypatch: pytest.
         ([("diagnosis", "warning"), ("diagnosis over", "warning"), ("diagnosis", "warning")], "warning"),
         ([("diagnosis", "warning"), ("diagnosis over", "warning")], "healthy"),
         ([("diagnosis", "warning"), ("resume", "")], "warning"),
+        ([("diagnosis", "warning"), ("non-finite", ""), ("resume", "")], "warning"),
     ],
 )
 def test_severity_is_that_of_what_was_found_last(runs: Path, events: list[tuple[str, Any]], severity: str) -> None:

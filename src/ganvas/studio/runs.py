@@ -287,6 +287,8 @@ def last_finding(run: Run) -> tuple[str | None, str]:
             present, healthy = {}, "healthy"
         elif event["event"] == "diagnosis over":
             present.pop(name, None)
+        elif event["event"] == "resume":  # from a state whose numbers are finite
+            present.pop("not finite", None)
         elif event["event"] == "non-finite":
             present["not finite"] = ("failure", "values are no longer finite")
         elif event["event"] == "diagnosis" and severity in SEVERITIES:
