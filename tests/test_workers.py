@@ -79,7 +79,7 @@ def test_failing_run_is_an_outcome_and_the_next_one_runs_while_the_caller_handle
 
 @pytest.mark.parametrize("length", [{"minutes": 1.0}, {"kimg": 1.0}], ids=["minutes", "kimg"])
 def test_only_a_training_by_time_waits_for_the_callers_work(
-    length: dict[str, float], monkeypatch: pytest.MonkeyPatch
+    length: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, seen = list[str](), list[int]()
 
