@@ -280,12 +280,12 @@ def _load_file(source: str) -> ModuleType:
         _add_to_path(path.parent)
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
-        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and pickling look it up there
         try:
             with _executing(source):
-                spec.loader.exec_module(module)
+                # the loader would take cached bytecode of an older file of the same second and size
+                exec(compile(read_bytes(path, MAX_SOURCE), path, "exec"), module.__dict__)
         except BaseException:
             del sys.modules[name]
             raise
