@@ -288,12 +288,16 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
             watched(20, {"shown": 5000}, diversity_batch=0.2, diversity=0.2, classes_missing=8, G_steps=500),
         ),
         (  # k equal images have a diversity of 1 - 1/k
-            watched(diversity_batch=0.8, diversity=0.8, nearest_fake=0),
-            watched(diversity_batch=0.8, diversity=0.8, nearest_fake=0.4),
+            watched(diversity_batch=0.8, diversity=0.8, nearest_fake=0, coverage=0.1),
+            watched(diversity_batch=0.8, diversity=0.8, nearest_fake=0.4, coverage=0.1),
+        ),
+        (  # a G that draws all of a small set has near copies too
+            watched(diversity_batch=0.8, diversity=0.8, nearest_fake=0, coverage=0.3),
+            watched(diversity_batch=0.8, diversity=0.8, nearest_fake=0, coverage=0.9),
         ),
         (  # a slow G draws nearly alike ones at first
-            watched(diversity_batch=0.5, diversity=0.5, nearest_fake=0.04, G_steps=700),
-            watched(diversity_batch=0.5, diversity=0.5, nearest_fake=0.04, G_steps=300),
+            watched(diversity_batch=0.5, diversity=0.5, nearest_fake=0.04, coverage=0.1, G_steps=700),
+            watched(diversity_batch=0.5, diversity=0.5, nearest_fake=0.04, coverage=0.1, G_steps=300),
         ),
         (  # most cells are too small to be seen missing
             watched(**FALLEN, classes=20, classes_missing=8, classes_counted=9),

@@ -225,6 +225,8 @@ def test_images_are_compared_at_the_size_at_which_they_were_made(write_images: C
     assert not [note for note in found.notes if "resized" in note]
     (note,) = [note for note in evaluate_pixels(fakes, smaller).notes if "resized" in note]
     assert note.startswith("The images of pictures-16x24x1 have 16x24 pixels and are resized to 320x320")
+    large = write_images(12, 64, 1200)
+    assert evaluate_pixels(large, smaller).protocol["subject"]["size"] == "27x512"
 
 
 def test_grey_images_saved_in_colours_are_compared_with_grey_ones(

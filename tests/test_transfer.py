@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from support import BATCH_NORM_IN_D, FAMILY_CASES, NARROW, call_cli, tiny
 
 from ganvas.config import Network, TrainConfig, leaves, replace
-from ganvas.config.families import DCGAN, ResNet
+from ganvas.config.families import DCGAN, Projected, ResNet
 from ganvas.errors import GanvasError
 from ganvas.networks import Shape, build
 from ganvas.runs import checkpoint, folder, lookup, overview, snapshot
@@ -306,6 +306,20 @@ def test_an_origin_is_the_same_however_its_path_is_written(
         assert differing == ("init_from", ".", other)
     assert lookup.is_same_place(snapshot, f"{digits.path}/{snapshot}/G.safetensors")
     assert not lookup.is_same_place("pretrained:digits", "./pretrained:digits/x")
+    (tmp_path / "link").symlink_to(digits.path)
+    assert lookup.is_same_place(".", str(tmp_path / "link"))
+
+
+def test_code_of_the_users_own_is_the_same_however_its_path_is_written() -> None:
+    config = replace(TrainConfig(network=Projected()), features_net="nets.py:Frozen(layer=2)")
+    for spec, same in (
+        (f"{Path.cwd()}/nets.py:Frozen(layer=2)", True),
+        ("./nets.py:Frozen(layer=2)", True),
+        ("nets.py:Frozen(layer=3)", False),
+        ("../nets.py:Frozen(layer=2)", False),
+        ("eye", False),
+    ):
+        assert (not folder.differing_knobs(config, replace(config, features_net=spec))) is same, spec
 
 
 def test_the_average_goes_on_from_that_of_the_origin(digits: Run) -> None:

@@ -565,8 +565,17 @@ def test_table_of_a_part_of_the_images_must_be_asked_for(tmp_path):
     path = write_folder(tmp_path / "s", {**files_of(*IMAGES), "x.csv": b"file,my kind\n0.png,a\n1.png,b\n2.png,a\n"})
     found = open_data(path)
     assert (len(found), found.labels, found.skipped) == (4, None, ())
-    said = "x.csv is not used: it has classes of 3 of 4 images; --label-column 'my kind' takes them."
+    asked = "--label-column 'my kind' --max-bad 0.25 takes those 3 alone."
+    said = f"x.csv is not used: it has classes of 3 of 4 images; {asked}"
     assert found.notes[0] == said
+    assert len(open_data(path, label_column="my kind", max_bad=0.25)) == 3
+
+
+def test_a_table_of_all_images_is_used_beside_one_of_a_part(tmp_path):
+    rows = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(4))
+    part, whole = b"file,kind\n0.png,p\n1.png,q\n2.png,p\n", f"file,label\n{rows}".encode()
+    path = write_folder(tmp_path / "s", {**files_of(*IMAGES), "a.csv": part, "labels.csv": whole})
+    assert read(path) == {0: "a", 1: "b", 2: "a", 3: "b"}
 
 
 def test_table_that_misses_one_image_in_twenty_is_used(tmp_path):

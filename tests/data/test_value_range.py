@@ -188,6 +188,8 @@ def test_32_bit_integers_above_16_bits_are_not_clipped(tmp_path):
         (((-100, 0.5), (0, 0.75)), "from -100 to 0.75: this range becomes 0..255"),
         (((0, 0.5), (0, 200)), "from 0 to 200: read as 0..255"),
         (((0, 0.5), (0, 0.75)), "from 0 to 0.75: read as 0..1"),
+        (((0, 0.5), (0, 1.001)), "from 0 to 1.00100005: read as 0..1"),
+        (((0, 0.5), (0, 1.25)), "from 0 to 1.25: this range becomes 0..255"),
     ],
 )
 def test_files_of_floats_are_read_by_the_range_of_all(tmp_path, images, read):
@@ -197,8 +199,8 @@ def test_files_of_floats_are_read_by_the_range_of_all(tmp_path, images, read):
     found = [open_data(path, split=split) for split in ("train", "test")]
     whole = [open_data(write_folder(tmp_path / "both", {f"{i}.tif": one for i, one in enumerate(files.values())}))]
     low, high = ramps.min(), ramps.max()
-    black, white = (0, 1 if high <= 1 else 255) if low >= 0 and high <= 255 else (low, high)
-    expected = (ramps.astype(np.float64) - black) * (255 / (white - black))
+    black, white = (low, high) if "becomes" in read else (0, int(read[-3:].lstrip(".")))
+    expected = np.minimum((ramps.astype(np.float64) - black) * (255 / (white - black)), 255)
     assert np.abs(np.concatenate([one.images[:, 0] for one in found]) - expected).max() <= 0.51
     assert np.abs(whole[0].images[:, 0] - expected).max() <= 0.51
     assert whole[0].notes == (f"Images of float numbers: 2, {read}.",)

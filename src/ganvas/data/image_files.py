@@ -1,5 +1,6 @@
 """Which of the files of a folder or archive are used, and with which labels; shared by folders, zips and tars."""
 
+import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -332,9 +333,11 @@ def _label_by_tables(
             continue
         prefix = name.rpartition("/")[0]
         found = parse_table(content, matcher, count, f"{prefix}/" if prefix else "", name, column)
-        if isinstance(found, Labels):
+        if isinstance(found, Labels) and (reason := _names_few(found, selection, name, column)):
+            notes.append(reason)
+        elif isinstance(found, Labels):
             return _apply(found, selection, name, column), [name]
-        if found:
+        elif found:
             notes.append(found)
     if column is not None:
         raise GanvasError(
@@ -360,13 +363,12 @@ def _find_tables(kinds: FileKinds, selection: _Selection, contents: Contents) ->
 def _apply(labels: Labels, selection: _Selection, name: str, column: str | None) -> Listing:
     kept = tuple(image for image in selection.images if image in labels.values)
     bad = tuple((image, f"no label in {name}") for image in selection.images if image not in labels.values)
-    if column is None and labels.column and len(bad) > _UNNAMED * len(selection.images):
-        found = f"it has classes of {len(kept)} of {len(selection.images)} images"
-        return Listing(tuple(selection.images), notes=(f"{name} is not used: {found}; {_how_to_ask(labels)}.",))
     try:
         numbers, names, notes = make_labels(kept, labels, name)
         if column is None and len(names) > _MAX_GUESSED:
-            raise GanvasError(f"it has {len(names)} different values ({_how_to_ask(labels)})")
+            raise GanvasError(
+                f"it has {len(names)} different values (--label-column {shlex.quote(labels.column)} takes them)"
+            )
     except GanvasError as error:
         if column is not None:
             raise
@@ -374,6 +376,12 @@ def _apply(labels: Labels, selection: _Selection, name: str, column: str | None)
     return Listing(kept, numbers, names, notes, bad)
 
 
-def _how_to_ask(labels: Labels) -> str:
-    """How the classes of a table that is not used can be had."""
-    return f"--label-column {shlex.quote(labels.column)} takes them"
+def _names_few(labels: Labels, selection: _Selection, name: str, column: str | None) -> str:
+    """Why a table that was not asked for is not used, if it leaves more than a few images without a class."""
+    images = selection.images
+    named = sum(image in labels.values for image in images)
+    if column is not None or not labels.column or len(images) - named <= _UNNAMED * len(images):
+        return ""
+    share = math.ceil(100 * (len(images) - named) / len(images)) / 100
+    asked = f"--label-column {shlex.quote(labels.column)} --max-bad {share:g} takes those {named} alone"
+    return f"{name} is not used: it has classes of {named} of {len(images)} images; {asked}."

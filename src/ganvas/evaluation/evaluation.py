@@ -13,6 +13,7 @@ from torch import nn
 from ganvas import image_io, user_code
 from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.data.imageset import count_smaller
+from ganvas.data.options import MIN_SIDE
 from ganvas.data.selection import iterate_batches, size_of
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.devices import select_device
@@ -52,6 +53,9 @@ COUNT = 10_000
 
 FEW = 1_000
 """With fewer images a note says why there are no more."""
+
+LARGEST_SIDE = 512
+"""Pixels of the longer side of evaluated images: 2,000 in colours of 512×512 have 1.6 GB, and three sets are held."""
 
 CLOSEST_PAIRS = 8
 """Closest pairs of an evaluated image and a training image in the panel."""
@@ -224,13 +228,15 @@ def _open(
 
 
 def _open_in_own_size(source: str) -> ImageSet:
-    """Images at the size that all of them have, also above the 256 pixels that are otherwise kept."""
+    """Images at the size that all of them have, up to LARGEST_SIDE, where 256 pixels are otherwise the most."""
     images = open_images(DataOptions(source))
     sizes = images.metadata["sizes"]
     own = next(iter(sizes))
     if len(sizes) > 1 or own == size_of(images) or count_smaller(sizes, images.resolution):
         return images
-    return open_images(DataOptions(source, resolution=own))
+    sides = [int(side) for side in own.split("x")]
+    factor = min(1.0, LARGEST_SIDE / max(sides))
+    return open_images(DataOptions(source, resolution="x".join(str(max(MIN_SIDE, round(factor * s))) for s in sides)))
 
 
 def _note_resizing(images: ImageSet) -> tuple[str, ...]:

@@ -76,10 +76,10 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
 """Recipe -> its presets, the shortest runs first."""
 
 FOUND_FOR = 10.0
-"""Minutes of the runs by which the presets were found; that of longer runs of `dcgan` by LONGEST_FOUND."""
+"""Minutes of the runs by which the presets were found; those of longer runs by LONGEST_FOUND."""
 
 LONGEST_FOUND = 30.0
-"""Minutes of the longest run by which a preset was found."""
+"""Minutes of the runs by which the presets of longer runs were found."""
 
 FAR_BEYOND = 60.0
 """Minutes above which a run has time for wider networks than those."""
@@ -144,7 +144,8 @@ def describe_preset(recipe: str, config: TrainConfig) -> str:
             f" On two cores, faces of 64 pixels looked right after {needed:g} minutes; this run has {config.minutes:g}."
         )
     if config.minutes > FAR_BEYOND:
-        note += f" These settings were found for runs of at most {LONGEST_FOUND:g} minutes"
+        found = FOUND_FOR if len(PRESETS[recipe]) == 1 else LONGEST_FOUND
+        note += f" These settings were found for runs of {found:g} minutes"
         widths = [f"--{name.replace('_', '-')}" for name in chosen if name.endswith("width")]
         note += f"; hours allow wider networks ({', '.join(widths)})." if widths else "."
     return note

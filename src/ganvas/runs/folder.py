@@ -299,14 +299,14 @@ def changed_sources(run: Run) -> list[str]:
 def differing_knobs(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, Any]]:
     """(name, old, new) of the knobs that make it another run: all but the runtime settings and the data's path.
 
-    The places that `init_from` means are compared, however they are written.
+    The places that `init_from` and the user's own code mean are compared, however they are written.
     """
-    return [d for d in differences(old, new) if d[0] not in _MAY_CHANGE and not _is_same_origin(*d)]
+    return [d for d in differences(old, new) if d[0] not in _MAY_CHANGE and not _is_same_place(*d)]
 
 
-def _is_same_origin(knob: str, old: Any, new: Any) -> bool:
+def _is_same_place(knob: str, old: Any, new: Any) -> bool:
     if knob != "init_from":
-        return False
+        return user_code.is_spec(old) and user_code.is_spec(new) and user_code.absolute(old) == user_code.absolute(new)
     from ganvas.runs import lookup  # with urllib, which few commands need
 
     return lookup.is_same_place(old, new)

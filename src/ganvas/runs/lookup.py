@@ -35,7 +35,7 @@ def _place(given: str) -> str:
     path = Path(given)
     if any(kind.is_name(path) for kind in (pretrained, hub, web_file)):
         return str(path)
-    return os.path.abspath(expand_user(path.parent if path.name in WEIGHTS else path))
+    return os.path.realpath(expand_user(path.parent if path.name in WEIGHTS else path))
 
 
 def origin_name(lineage: Mapping[str, Any] | None) -> str:

@@ -214,7 +214,7 @@ def float_note(count: int, low: float, high: float) -> str:
     """The note on image files of float numbers, as `floats_to_uint8` reads them."""
     white = _float_white(low, high)
     read = "this range becomes 0..255" if white is None else f"read as 0..{white:g}"
-    return f"Images of float numbers: {count}, from {low:.7g} to {high:.7g}: {read}."
+    return f"Images of float numbers: {count}, from {low:.9g} to {high:.9g}: {read}."
 
 
 def levels_in(notes: Sequence[str]) -> Levels:
@@ -241,7 +241,9 @@ def floats_to_uint8(values: np.ndarray, floats: tuple[float, float] | None) -> n
 
 def _float_white(low: float, high: float) -> float | None:
     """The number that becomes 255 where all floats are from `low` to `high`, and 0 is black; None in other ranges."""
-    return None if low < 0 or high > 255 else 1.0 if high <= 1 else 255.0
+    if low < 0 or high > 255 or 1 + _TOLERANCE < high <= _DARK:
+        return None
+    return 1.0 if high <= 1 + _TOLERANCE else 255.0
 
 
 def _stretch(found: _Range) -> str:

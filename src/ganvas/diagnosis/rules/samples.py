@@ -67,7 +67,8 @@ def collapsed(history: History) -> Detection | None:
     share = f"{100 * nearest.recent():.0f} % of the distance between reals" if nearest else ""
     nearest_other = f"the distance from a fake to the nearest other fake is {share}"
     repeated = nearest.holds_since(nearest.value < REPEATED, 4) if nearest else None
-    if repeated is not None and has_learned(history, MANY_STEPS, 50_000):
+    coverage = history["coverage"]  # a G that draws all of a small set repeats its images too
+    if repeated is not None and coverage and coverage.recent() < 0.5 and has_learned(history, MANY_STEPS, 50_000):
         return Detection(repeated, (nearest_other,), summary="Mode collapse: G repeats a few images.")
     best = diversity.value.max()
     since = diversity.holds_since(diversity.value < 0.4, 4)
