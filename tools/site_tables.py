@@ -25,6 +25,7 @@ from ganvas.config.forms import leaves
 from ganvas.diagnosis.rules.table import CONDITIONS
 from ganvas.evaluation.measures import MEASURES
 from ganvas.game.objectives import OBJECTIVES
+from ganvas.progress import format_minutes
 from ganvas.recipes import RECIPES
 from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER, Preset
 
@@ -217,11 +218,11 @@ def _presets(presets: Sequence[Preset]) -> list[str]:
 
 
 def _right_after(name: str) -> str:
-    return f"{RIGHT_AFTER[name]:g} minutes" if name in RIGHT_AFTER else ""
+    return format_minutes(RIGHT_AFTER[name]) if name in RIGHT_AFTER else ""
 
 
 def _length(config: TrainConfig) -> str:
-    length = f"{config.minutes:g} minutes" if config.kimg is None else f"{config.kimg:,g} kimg"
+    length = format_minutes(config.minutes) if config.minutes else f"{config.kimg:,g} kimg"
     return f"{code(config.dataset.data)}, {length}"
 
 

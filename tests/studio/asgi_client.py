@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from starlette.types import ASGIApp
+
+from ganvas.studio.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,18 @@ class Client:
         }  # fmt: skip
         await self.app(scope, receive, send)
         return Answer(status, found, body)
+
+
+def never_answer(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Lets the calls of a worker wait for a minute; the list has an entry for each that was cancelled."""
+    cancelled = []
+
+    async def wait(*_: Any, **__: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    monkeypatch.setattr(worker, "call", wait)
+    return cancelled

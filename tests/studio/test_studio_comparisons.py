@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asgi_client import Client
+from asgi_client import Client, never_answer
 from PIL import Image
 from serving import Reply, Served, line, make_run, serving
 from starlette.applications import Starlette
@@ -162,16 +162,7 @@ def test_recipes_that_do_not_fit_the_images_are_refused_in_the_words_of_their_tr
 
 
 def test_a_check_whose_page_has_gone_is_cancelled(studio: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    cancelled = []
-
-    async def wait(*_: Any, **__: Any) -> None:
-        try:
-            await asyncio.sleep(20)
-        except asyncio.CancelledError:
-            cancelled.append(True)
-            raise
-
-    monkeypatch.setattr(studio.studio.inspector, "call", wait)
+    cancelled = never_answer(studio.studio.inspector, monkeypatch)
     client = Client(Starlette(routes=endpoints.routes(studio.studio)))
     body = [json.dumps({"data": "digits"}).encode()]
     with pytest.raises(Refusal, match="has gone"):

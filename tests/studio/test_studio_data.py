@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from asgi_client import Client
+from asgi_client import Client, never_answer
 from PIL import Image
 from starlette.applications import Starlette
 from support import tiny
@@ -323,17 +323,7 @@ def test_an_idle_worker_ends(helper: Any, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_request_whose_page_has_gone_is_cancelled(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    cancelled = []
-
-    async def wait(*_: Any, **__: Any) -> None:
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            cancelled.append(True)
-            raise
-
-    monkeypatch.setattr(client.studio.inspector, "call", wait)  # type: ignore[attr-defined]
-
+    cancelled = never_answer(client.studio.inspector, monkeypatch)  # type: ignore[attr-defined]
     answer = client.run(client.send("GET", "/api/data?data=digits", disconnect_after=0.05))
     client.run(asyncio.sleep(0))
     assert answer.status == 408

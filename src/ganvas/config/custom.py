@@ -136,6 +136,14 @@ def images_per_group(network: Any) -> int:
     return STDDEV_GROUP if isinstance(discriminator, StyleGAN | MSG) else 1
 
 
+def describe_incomplete_groups(what: str, group: int) -> str:
+    """What follows where `what` ("--batch 31 is") gives D no whole groups (`images_per_group`), as a sentence."""
+    return (
+        f"{what} no multiple of {group}: the minibatch standard deviation, by which D recognises mode collapse, is "
+        "over fewer images, or 0."
+    )
+
+
 def _belongs(family: str, knob: str, which: Literal["g", "d"]) -> bool:
     """Whether a knob of one of our families has an effect on this one of its networks."""
     of_g = knob.startswith("g_") or knob in _OF_G_ALONE.get(family, ())

@@ -21,7 +21,7 @@ from ganvas.config.bounds import (
     WholeKimg,
 )
 from ganvas.config.conflicts import Group, has_single_images
-from ganvas.config.custom import features_net_of, images_per_group, is_batch_normed
+from ganvas.config.custom import describe_incomplete_groups, features_net_of, images_per_group, is_batch_normed
 from ganvas.config.trackers import parse_trackers
 from ganvas.data.options import Channels, DataOptions, Fit
 from ganvas.errors import GanvasError
@@ -261,10 +261,7 @@ class OptimisationConfig(Group):
         group = images_per_group(config.network)
         for flag, images in (("--batch", self.batch), ("--microbatch", self.microbatch or 0)):
             if images % group:
-                yield (
-                    f"{flag} {images} is no multiple of {group}: the minibatch standard deviation, by which D "
-                    "recognises mode collapse, is over fewer images, or 0."
-                )
+                yield describe_incomplete_groups(f"{flag} {images} is", group)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ganvas import networks, user_code
 from ganvas.config import TrainConfig
-from ganvas.config.custom import images_per_group
+from ganvas.config.custom import describe_incomplete_groups, images_per_group
 from ganvas.data import ImageSet
 from ganvas.data.imageset import count_smaller
 from ganvas.errors import GanvasError
@@ -71,10 +71,7 @@ def notes_on_processes(config: TrainConfig, processes: int) -> Iterator[str]:
     if processes > 1 and config.loss.objective == "rahinge":
         yield f"the rahinge objective compares with the mean over {share} images, the share of each process."
     if processes > 1 and share % group and not config.optimisation.batch % group:
-        yield (
-            f"{share} images on each process are no multiple of {group}: the minibatch standard deviation, by which D "
-            "recognises mode collapse, is over fewer images, or 0."
-        )
+        yield describe_incomplete_groups(f"{share} images on each process are", group)
 
 
 def quote(run: Run) -> str:
