@@ -1,5 +1,6 @@
 """--from and --freeze-d: weights are taken over where shapes agree, and frozen layers of D stay as they are."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -320,6 +321,19 @@ def test_code_of_the_users_own_is_the_same_however_its_path_is_written() -> None
         ("eye", False),
     ):
         assert (not folder.differing_knobs(config, replace(config, features_net=spec))) is same, spec
+
+
+def test_schedules_and_addresses_with_colons_are_no_code() -> None:
+    config = TrainConfig()
+    for knob, values in {
+        "g_lr": ("1e-3..0:linear", "1e-3..0:cosine", 1e-3),
+        "d_lr": ("2e-3..0:cosine@0.2-1", 2e-3),
+        "data": ("cifar10", "hf:someone/set", "https://host/set.zip"),
+        "log_to": ("jsonl:log", "tensorboard:log"),
+    }.items():
+        for old, new in itertools.permutations(values, 2):
+            differing = folder.differing_knobs(replace(config, **{knob: old}), replace(config, **{knob: new}))
+            assert [name for name, *_ in differing] == ([] if knob in ("data", "log_to") else [knob]), (old, new)
 
 
 def test_the_average_goes_on_from_that_of_the_origin(digits: Run) -> None:

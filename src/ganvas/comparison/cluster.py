@@ -20,7 +20,7 @@ from typing import Any
 from ganvas import user_code
 from ganvas.comparison.jobs import Job, Outcome, interrupted_outcome, is_complete, lost_outcome
 from ganvas.comparison.progress import ProgressDisplay
-from ganvas.config import leaves
+from ganvas.config import CODE_KNOBS, leaves
 from ganvas.config import replace as with_knobs
 from ganvas.config.trackers import parse_trackers
 from ganvas.errors import GanvasError
@@ -40,9 +40,6 @@ _CONNECT_TIMEOUT = 5.0
 _OBJECT_STORE_BYTES = 100 << 20
 """Size of Ray's object store, which these tasks do not use."""
 _POLL_INTERVAL = 0.2
-
-_OWN_CODE = ("g", "d", "features_net", "objective", "augment")
-"""Knobs that may name code of the user's own."""
 
 
 def train_on_ray(
@@ -229,7 +226,7 @@ def _marker_file(out: Path) -> Iterator[Path]:
 def _with_absolute_paths(job: Job) -> Job:
     """The same job with absolute paths, valid in any working folder."""
     knobs = dict(leaves(job.config))
-    found = {name: user_code.absolute(knobs[name]) for name in _OWN_CODE if user_code.is_spec(knobs.get(name))}
+    found = {name: user_code.absolute(knobs[name]) for name in CODE_KNOBS if user_code.is_spec(knobs.get(name))}
     if knobs["log_to"]:
         found["log_to"] = ",".join(map(user_code.absolute, parse_trackers(knobs["log_to"])))
     for name in ("data", "init_from"):

@@ -25,6 +25,9 @@ from ganvas.display import Displayed, Part, Table
 from ganvas.errors import GanvasError, describe_value
 from ganvas.schedule import Schedule
 
+CODE_KNOBS = ("g", "d", "features_net", "objective", "augment")
+"""Knobs that may name code of the user's own (a *spec*, `user_code.is_spec`)."""
+
 DEFAULT_TICK_KIMG = 4.0
 """kimg between two lines of stats.jsonl."""
 
@@ -100,8 +103,7 @@ class TrainConfig(Displayed):
     def user_specs(self) -> list[str]:
         """The specs of the user's own networks, objective and augmentation, if there are any."""
         knobs = dict(leaves(self))
-        names = ("g", "d", "features_net", "objective", "augment")
-        return [knobs[name] for name in names if user_code.is_spec(knobs.get(name))]
+        return [knobs[name] for name in CODE_KNOBS if user_code.is_spec(knobs.get(name))]
 
     def known_of_code(self) -> dict[str, bool | str]:
         """What only the process knows that has loaded the user's own objective and D: critic, and D's d_norm."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas import user_code
-from ganvas.config import RuntimeConfig, TrainConfig, differences, from_json, to_json
+from ganvas.config import CODE_KNOBS, RuntimeConfig, TrainConfig, differences, from_json, to_json
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
 from ganvas.files import explain_os_error, make_folder, remove_folder, to_path, write_json
@@ -305,11 +305,12 @@ def differing_knobs(old: TrainConfig, new: TrainConfig) -> list[tuple[str, Any, 
 
 
 def _is_same_place(knob: str, old: Any, new: Any) -> bool:
-    if knob != "init_from":
-        return user_code.is_spec(old) and user_code.is_spec(new) and user_code.absolute(old) == user_code.absolute(new)
-    from ganvas.runs import lookup  # with urllib, which few commands need
+    if knob == "init_from":
+        from ganvas.runs import lookup  # with urllib, which few commands need
 
-    return lookup.is_same_place(old, new)
+        return lookup.is_same_place(old, new)
+    is_code = knob in CODE_KNOBS and all(map(user_code.is_spec, (old, new)))
+    return is_code and user_code.absolute(old) == user_code.absolute(new)
 
 
 def find_unfinished(run: Run) -> tuple[Run, str] | None:
@@ -348,14 +349,13 @@ def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
     """
     differing = differing_knobs(run.config, config)
     longer = [d for d in differing if d[0] == "kimg" and None not in d and d[2] > d[1]]
-    if longer and not _relative_schedules(config):
+    relative = ", ".join(_relative_schedules(config))
+    if longer and not relative:
         differing = [d for d in differing if d[0] != "kimg"]
     if differing:
-        hint = (
-            f" (kimg may grow only where no schedule depends on it, as here: {', '.join(_relative_schedules(config))})"
-        )
+        hint = f" (kimg may grow only where no schedule depends on it, as here: {relative})" if longer else ""
         raise GanvasError(
-            f"{run} has another configuration: {_format_differences(differing)}{hint if longer else ''}.",
+            f"{run} has another configuration: {_format_differences(differing)}{hint}.",
             expected="the configuration it was started with",
             fix="leave those knobs as they were to resume it, or choose another --name for a new run.",
         )

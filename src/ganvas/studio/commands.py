@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas import recipes, user_code
-from ganvas.config import TrainConfig, differences, leaves, replace
+from ganvas.config import CODE_KNOBS, TrainConfig, differences, leaves, replace
 from ganvas.config.flags import to_words
 from ganvas.errors import GanvasError
 from ganvas.recipes import RECIPES, get_recipe
@@ -108,7 +108,7 @@ def base_of(recipe: str, given: Mapping[str, Any]) -> TrainConfig:
 def _refused(base: TrainConfig, name: str, value: Any) -> dict[str, str] | None:
     """Why a value is refused; None where it is not."""
     try:
-        if user_code.is_spec(value) and name in ("g", "d", "features_net", "objective", "augment"):
+        if user_code.is_spec(value) and name in CODE_KNOBS:
             flag = name.replace("_", "-")
             raise GanvasError(
                 f"--{flag} {value} names code of your own, which is not started from a page.",
