@@ -44,7 +44,8 @@ class TrainConfig(Displayed):
     """Length of the run, in thousands of real images shown to the discriminator; None with `minutes`."""
     minutes: Minutes | None = None
     """Length of the run in minutes instead, within 5 %: kimg is planned from the speed of a trial, and re-planned while
-    the run goes on. Decoding, the trial, probes and saving count, the last plot, the film and --evaluate-at-end do not.
+    the run goes on. Decoding, the trial, probes and saving count, the last plot, the film, --evaluate-at-end and
+    pauses of more than 20 seconds do not.
     On a CPU a recipe starts from its CPU preset, if it has one."""
     seed: Seed = 0
     """Seed of all random numbers."""

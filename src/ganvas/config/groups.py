@@ -39,7 +39,8 @@ class DatasetConfig(Group):
     """Training images: digits, a folder, a zip, an IDX folder, CIFAR-10, .npz, mnist, hf:owner/name …"""
     resolution: str | None = None
     """Height, or HEIGHTxWIDTH; by default that of the images, if all have the same of 8 to 256 pixels
-    a side; else a square of 8 to 64."""
+    a side; else a square of 8 to 64. fast, a D with a frozen network and, on a CPU, runs by --minutes have at most 64
+    pixels on the shorter side (fast on a GPU: 256); with --from it is that of the other generator."""
     channels: Channels | None = None
     """1 grey, 3 RGB, 4 RGBA; by default those of the images."""
     fit: Fit = "crop"
@@ -305,8 +306,9 @@ class RuntimeConfig(Group):
     watch: bool = True
     """With every line of stats.jsonl, diagnose the run and report failures; see ganvas diagnose."""
     on_failure: Literal["warn", "stop", "rollback", "correct"] = "warn"
-    """What to do about a diagnosed failure (see ganvas diagnose): only warn; stop; roll back to the best state and
-    change learning rates, penalties or augmentation; or correct these without rolling back."""
+    """What to do about a diagnosed failure (see ganvas diagnose): only warn; stop; roll back to the best state
+    before it, where one is kept, and change learning rates, penalties or augmentation; or correct these without rolling
+    back."""
     max_recoveries: Count = 3
     """The most times that a run is rolled back or corrected; after that it stops."""
     plot: bool = True

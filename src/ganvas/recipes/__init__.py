@@ -1,4 +1,4 @@
-"""The recipes: complete, named configurations that are known to work, and their presets for minutes of a CPU."""
+"""The recipes: complete, named configurations after papers and classics, and their presets for minutes of a CPU."""
 
 from ganvas.recipes.catalogue import RECIPES, Recipe, default_recipe, get_recipe
 from ganvas.recipes.cpu import base_config, describe_preset, differing_knobs, find_preset, suggest_preset

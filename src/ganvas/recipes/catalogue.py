@@ -1,4 +1,4 @@
-"""The recipes: complete, named configurations that are known to work."""
+"""The recipes: complete, named configurations after papers and classics."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
