@@ -16,10 +16,12 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from exported_networks import make_card
+from PIL import Image
 from support import call_cli, tiny
 
 import ganvas
 from ganvas.config import replace
+from ganvas.config.custom import Custom
 from ganvas.data.cached import cache_contents
 from ganvas.errors import GanvasError
 from ganvas.exporting import hub_folder
@@ -219,6 +221,14 @@ def test_without_a_connection_the_copy_is_used_or_the_error_says_what_is_missing
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     ganvas.load("hf:owner/name")
     with pytest.raises(GanvasError, match="HF_HUB_OFFLINE is set"):
+        ganvas.load("hf:owner/name@v1/x")
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    ganvas.load("hf:owner/name@v1/x")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("hf:owner/name", "hf:owner/name@v1/x"):  # one commit, seen by two names
+        ganvas.load(name)
+    with pytest.raises(GanvasError, match="HF_HUB_OFFLINE is set"):
         ganvas.load("hf:owner/name@other")
 
 
@@ -295,6 +305,49 @@ def test_networks_of_the_lineage_are_named_without_folders() -> None:
     ]
     card = dataclasses.replace(make_card(tiny().network, Shape(1, 8, 8)), d_networks=seen)
     assert [one["network"] for one in public_card(card)["d_networks"]] == ["nets.py:Maps(sides=(1, 2))", "eye"]
+
+
+def test_own_d_stays_here_and_g_is_exported() -> None:
+    Path("nets.py").write_text(
+        "from torch import nn\n\n\n"
+        "class D(nn.Sequential):\n    def __init__(self, shape):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(shape.channels * shape.height * shape.width, 1))\n\n\n"
+        "class Maps(nn.Module):\n    def forward(self, x):\n        return [x]\n"
+    )
+    small = {"data": "digits", "kimg": 0.05, "batch": 10, "plot": False, "quiet": True, "device": "cpu"}
+    runs = {
+        "own": ganvas.train(
+            "custom", name="own", g="mlp(g_widths=(8,))", d=f"{Path.cwd()}/nets.py:D", latent=6, **small
+        ),
+        "seen": ganvas.train("fast", name="seen", features_net="nets.py:Maps", g_width=4, d_width=4, **small),
+    }
+    for name, run in runs.items():
+        exported = Path(f"{name}-hub")
+        (parity,) = ganvas.export(run, to="hub", out=exported, licence="mit").parity
+        assert parity.share == 0
+        text = (exported / "config.json").read_text()
+        assert str(Path.cwd()) not in text
+        assert "nets.py:D" not in text
+        assert ganvas.load(exported).sample(seeds=[3]).shape == ganvas.load(run).sample(seeds=[3]).shape
+    (network,) = json.loads(Path("seen-hub/config.json").read_text())["card"]["d_networks"]
+    assert network["network"] == "nets.py:Maps"
+
+
+def test_samples_of_many_classes_are_one_grid(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_folder, "MOST_ROWS", 9)
+    ganvas.export(run, to="hub", out="many", licence="mit")
+    with Image.open("many/samples.png") as grid:
+        assert grid.width == grid.height
+
+
+def test_own_code_in_a_card_for_others_is_named_without_folders() -> None:
+    spec = "/home/me/nets.py:Net(width=8)"
+    network = Custom(g=spec, d="/home/me/nets.py:D", latent=6)
+    card = dataclasses.replace(
+        make_card(network, Shape(1, 8, 8)),
+        sources={"/home/me/nets.py": {"sha256": "0" * 64, "path": "/home/me/nets.py"}},
+    )
+    assert "/home/me" not in json.dumps(public_card(card))
 
 
 def test_licence_is_the_users_choice(run: Run) -> None:

@@ -1,9 +1,11 @@
 """Feature extractors: independence of batch and image size, the cache, refused input."""
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from ganvas.data.selection import iterate_batches
 from ganvas.errors import GanvasError
 from ganvas.features import extraction, extractors, inception
 from ganvas.features.classifier import MAX_SHIFT, _shift_randomly, _train, build_network, classifier_extractor
+from ganvas.features.dinov2 import dinov2_extractor
 from ganvas.features.eye import BLOCKS, LAYER_NAMES, load_eye, to_rgb
 from ganvas.features.inception import inception_extractor
 
@@ -322,6 +325,25 @@ def test_error_for_wrong_inception_weights_gives_their_hash(tmp_path: Path) -> N
     found = hashlib.sha256(b"no weights").hexdigest()[:16]
     with pytest.raises(GanvasError, match=f"(?s){found}.*6726825d"):
         inception_extractor(file)
+
+
+def test_other_networks_in_the_place_of_dinov2_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing: list[str] = []
+
+    class Dinov2Model(nn.Identity):
+        @classmethod
+        def from_pretrained(cls, *_: object, **__: object) -> tuple[nn.Module, dict[str, list[str]]]:
+            return cls(), {"missing_keys": missing}
+
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(Dinov2Model=Dinov2Model))
+    (tmp_path / "config.json").write_text('{"model_type": "dinov2_with_registers"}')
+    with pytest.raises(GanvasError, match="'dinov2_with_registers'"):
+        dinov2_extractor(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "dinov2"}')
+    assert dinov2_extractor(tmp_path).name == "dinov2"
+    missing.append("encoder.layer.3.norm1.weight")
+    with pytest.raises(GanvasError, match=r"lack encoder\.layer\.3\.norm1\.weight"):
+        dinov2_extractor(tmp_path)
 
 
 def test_error_without_torch_fidelity_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

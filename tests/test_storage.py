@@ -294,6 +294,19 @@ def test_cleaning_one_run_leaves_its_neighbours(runs: Path) -> None:
     assert {removal.path.parent.parent.name for removal in removed} == {"00000-small-digits"}
 
 
+def test_what_a_running_command_writes_stays(runs: Path) -> None:
+    kept = runs / "00000-small-digits"
+    cleaning.clean(runs)
+    film, bookmarks = kept / f".training.webp.tmp-{os.getpid()}", kept / "explore" / f".bookmarks.json.tmp-{DEAD}-77"
+    bookmarks.parent.mkdir(exist_ok=True)
+    for file in (film, bookmarks):
+        file.write_text("part")
+    assert not cleaning.find_foreign(kept)
+    assert not cleaning.clean(runs)
+    os.utime(film, (0, 0))  # of a killed process, whose number another one has now
+    assert [removal.path for removal in cleaning.clean(runs)] == [film]
+
+
 def test_only_copy_of_a_replaced_folder_stays(runs: Path) -> None:
     snapshots = runs / "00000-small-digits" / "snapshots"
     old = snapshots / f".best.old-{DEAD}"

@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ MAX_STEM_BYTES = 200
 
 LEFTOVER = r"\.(.+)\.(tmp|old)-(\d+)(?:-\d+)?"
 """The name of a temporary file or folder: the final name, the kind, the process, and a thread beside the main one."""
+
+RECENT = 600.0
+"""Seconds within which a file that is being written changes."""
 
 MAX_SHOWN_PATH = 300
 """Most characters of a path in a message."""
@@ -141,14 +145,17 @@ def find_leftovers(folder: Path, *, locked: bool = False) -> list[Removal]:
 
     Args:
         folder: only itself is searched, not its sub-folders.
-        locked: whether no other process writes there; else those of processes that still run are left out.
+        locked: whether no training writes there. Those of processes that still run are left out; if it is, only if they
+            have changed lately, as another process may have the number of a killed one.
     """
     import psutil
 
     found = []
     for path in sorted(folder.glob(".*")) if folder.is_dir() else []:
         match = re.fullmatch(LEFTOVER, path.name)
-        if match is None or path.is_symlink() or (not locked and psutil.pid_exists(int(match[3]))):
+        if match is None or path.is_symlink():
+            continue
+        if psutil.pid_exists(int(match[3])) and not (locked and time.time() - disk_usage(path)[1] > RECENT):
             continue
         if match[2] == "tmp" or (folder / match[1]).exists():  # else the only copy, which is restored
             found.append(Removal(path, disk_usage(path)[0], "left half-written by a killed process"))

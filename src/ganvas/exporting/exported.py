@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganvas.config import CODE_KNOBS
 from ganvas.display import Displayed, Paragraph, Part
 from ganvas.errors import GanvasError
 from ganvas.exporting.parity import Parity
 from ganvas.files import disk_usage, format_bytes
 from ganvas.runs.lookup import origin_name
 from ganvas.runs.snapshot import Card
-from ganvas.specs import without_folder
+from ganvas.specs import is_spec, without_folder
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,7 +55,11 @@ class Exported(Displayed):
 def public_card(card: Card) -> dict[str, Any]:
     """A card as it is given to others: without the folders of this machine."""
     plain = card.to_json()
-    plain["sources"] = {name: {"sha256": found["sha256"]} for name, found in card.sources.items()}
+    plain["sources"] = {Path(name).name: {"sha256": found["sha256"]} for name, found in card.sources.items()}
+    plain["network"] = {
+        knob: without_folder(value) if knob in CODE_KNOBS and is_spec(value) else value
+        for knob, value in plain["network"].items()
+    }
     if card.lineage:
         plain["lineage"] = {**card.lineage, "from": origin_name(card.lineage)}
     if card.d_networks:

@@ -7,14 +7,18 @@ samples.png        images of the first seeds
 nearest.png        generated images above their nearest training images, where an evaluation has found them
 """
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from safetensors.torch import save as serialize
 
 from ganvas import image_io, user_code
+from ganvas.config.custom import Custom
+from ganvas.config.families import Projected
 from ganvas.errors import GanvasError
 from ganvas.exporting import upload
 from ganvas.exporting.exported import Exported, public_card
@@ -25,11 +29,15 @@ from ganvas.files import atomic_folder, make_folder
 from ganvas.reading import MAX_DOCUMENT, read_bytes
 from ganvas.runs import pretrained
 from ganvas.runs.card import HUB_CONFIG, HUB_WEIGHTS, LIBRARY, is_hub_folder, read_card
+from ganvas.runs.snapshot import Card
 from ganvas.runs.training_data import find_run
 from ganvas.sampling import Sampler, load
 
 README, SAMPLES, NEAREST = "README.md", "samples.png", "nearest.png"
 FILES = (HUB_CONFIG, HUB_WEIGHTS, README, SAMPLES, NEAREST)
+
+MOST_ROWS = 32
+"""Most classes of which each has a row in samples.png."""
 
 
 def write(sampler: Sampler, path: Path, options: Any) -> Exported:
@@ -47,10 +55,10 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
     with atomic_folder(path) as temporary:
         weights = {name: t.detach().cpu().contiguous() for name, t in sampler.generator.state_dict().items()}
         (temporary / HUB_WEIGHTS).write_bytes(serialize(weights, metadata={"format": "pt"}))
-        content = {"library_name": LIBRARY, "card": public_card(sampler.card) | {"licence": licence}}
+        card = public_card(_without_own_d(sampler.card)) | {"licence": licence}
+        content = {"library_name": LIBRARY, "card": card}
         (temporary / HUB_CONFIG).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        images, columns, names = sampler.sample_grid()
-        image_io.save_image(image_io.make_grid(images, columns, row_names=names), temporary / SAMPLES)
+        image_io.save_image(_draw_samples(sampler), temporary / SAMPLES)
         evaluations, nearest = read_evaluations(sampler)
         nearest = nearest and _copy_nearest(sampler, temporary)
         name = path.name if options.upload is None else f"hf:{options.upload}"
@@ -76,6 +84,24 @@ def _check_network(sampler: Sampler) -> None:
             expected="a network of Ganvas: a folder for the hub holds numbers and JSON, which nobody executes",
             fix="--to onnx or --to pt2, whose files hold the network itself.",
         )
+
+
+def _without_own_d(card: Card) -> Card:
+    """The card without the user's own D, or the network that it looks through: G needs neither, and they are code."""
+    network = card.network
+    if isinstance(network, Custom) and user_code.is_spec(network.d):
+        network = network.part("g")
+    elif isinstance(network, Projected) and user_code.is_spec(network.features_net):
+        network = dataclasses.replace(network, features_net=Projected.features_net)
+    return dataclasses.replace(card, network=network)
+
+
+def _draw_samples(sampler: Sampler) -> Image.Image:
+    """A grid of the first seeds: a row for each class, or, of many classes, an image for each of the first ones."""
+    if sampler.card.shape.classes > MOST_ROWS:
+        return image_io.make_grid(sampler.sample(range(64)), 8)
+    images, columns, names = sampler.sample_grid()
+    return image_io.make_grid(images, columns, row_names=names)
 
 
 def _check_folder(path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -11,6 +12,7 @@ from ganvas.errors import GanvasError
 from ganvas.features.extraction import Extractor, hash_weights
 from ganvas.features.eye import to_rgb
 from ganvas.features.layers import IMAGENET_MEAN, IMAGENET_STD
+from ganvas.reading import describe_reason, read_json
 
 SIDE = 224
 
@@ -25,7 +27,7 @@ def dinov2_extractor(weights: Path | None, device: str = "cpu") -> Extractor:
         device: where it computes.
 
     Raises:
-        GanvasError: there is no such folder, or transformers cannot read it.
+        GanvasError: there is no such folder, transformers cannot read it, or it is of another network.
     """
     if weights is None or not (weights / "config.json").is_file():
         raise GanvasError(
@@ -42,11 +44,19 @@ def dinov2_extractor(weights: Path | None, device: str = "cpu") -> Extractor:
         ) from error
     target = torch.device(device)
     try:
-        network = Dinov2Model.from_pretrained(weights, local_files_only=True, use_safetensors=True).eval().to(target)
-    except (OSError, ValueError, RuntimeError) as error:
+        if (kind := read_json(weights / "config.json").get("model_type")) != "dinov2":
+            raise ValueError(f"its config.json is of a {kind!r}")
+        network, found = Dinov2Model.from_pretrained(
+            weights, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        if missing := sorted(found["missing_keys"]):  # transformers draws these at random
+            raise ValueError(f"its weights lack {missing[0]}")
+    except (OSError, ValueError, RuntimeError, AttributeError, SafetensorError) as error:
         raise GanvasError(
-            f"{weights} is not a DINOv2 network: {error}.", expected="config.json, model.safetensors"
+            f"{weights} is not a DINOv2 network: {describe_reason(error)}.",
+            expected="config.json of the model type dinov2 (without registers), model.safetensors",
         ) from error
+    network = network.eval().to(target)
     mean, deviation = (torch.tensor(part, device=target)[:, None, None] for part in (IMAGENET_MEAN, IMAGENET_STD))
 
     def extract(images: Tensor) -> Tensor:

@@ -1,11 +1,7 @@
 """Pretrained weights of the feature networks: downloaded once by name, or read from a file of the user."""
 
-import os
-import urllib.error
-import urllib.request
 import warnings
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,36 +11,23 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ganvas.data.cached import cache_files
+from ganvas.data.downloads import RemoteFile, fetch
 from ganvas.errors import GanvasError
 from ganvas.features import layers
 from ganvas.features.layers import FeatureNetwork
-from ganvas.files import atomic_file
-from ganvas.progress import progress_bar
+from ganvas.files import make_folder
 from ganvas.reading import check_regular, describe_reason
 
-BLOCK_BYTES = 2**20
-
-
-@dataclass(frozen=True)
-class PublishedWeights:
-    """A file on the web, and the SHA-256 that it must have."""
-
-    url: str
-    sha256: str
-    size: int
-    """Bytes."""
-
-
 PUBLISHED = {
-    "vgg19": PublishedWeights(
-        "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
-        "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+    "vgg19": RemoteFile(
+        ("https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",),
         574_673_361,
+        "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
     ),
-    "squeezenet": PublishedWeights(
-        "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
-        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+    "squeezenet": RemoteFile(
+        ("https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",),
         4_958_839,
+        "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
     ),
 }
 """torchvision's, trained on ImageNet (BSD-3-Clause)."""
@@ -120,44 +103,12 @@ def download_weights(name: str) -> Path:
     """The published file of a network, from the cache or downloaded; its SHA-256 is checked.
 
     Raises:
-        GanvasError: the download failed, or the file has another SHA-256.
+        GanvasError: the download failed, the file has another SHA-256, or the cache cannot be written.
     """
     published = PUBLISHED[name]
-    path = cache_files.root() / "weights" / published.url.rpartition("/")[2]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.exists() or cache_files.hash_file(path) != published.sha256:
-                _download(name, published, path)
-    except OSError as error:
-        raise GanvasError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            expected="a cache that this user may write to",
-            fix="set the environment variable GANVAS_CACHE to a folder, or give the file with --weights.",
-        ) from error
+    path = cache_files.root() / "weights" / published.name
+    make_folder(path.parent)
+    fix = f"download it elsewhere and give it with --weights {path.name}; or use --network eye."
+    with FileLock(f"{path}.lock"):
+        fetch(published, path, what=f"The file of {name}'s weights", fix=fix)
     return path
-
-
-def _download(name: str, published: PublishedWeights, path: Path) -> None:
-    with atomic_file(path) as temporary:
-        try:
-            with (
-                urllib.request.urlopen(published.url, timeout=30) as answer,
-                open(temporary, "wb") as file,
-                progress_bar(f"Downloading {path.name}", published.size, shown=True) as advance,
-            ):
-                while block := answer.read(BLOCK_BYTES):
-                    file.write(block)
-                    advance(len(block))
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise GanvasError(
-                f"The weights of {name} could not be downloaded: {getattr(error, 'reason', error)}.",
-                expected=f"{published.url} ({published.size / 1e6:,.0f} MB)",
-                fix=f"download it elsewhere and give it with --weights {path.name}; or use --network eye.",
-            ) from error
-        if (found := cache_files.hash_file(temporary)) != published.sha256:
-            raise GanvasError(
-                f"{published.url} gave {os.path.getsize(temporary):,} bytes with the SHA-256 {found[:16]}….",
-                expected=f"{published.size:,} bytes, {published.sha256[:16]}…",
-                fix="try again; if it fails again, a proxy may alter the file.",
-            )

@@ -33,7 +33,7 @@ _COMPARISON = (
 )
 """Those of a comparison."""
 
-_TEMPORARY = re.compile(r"(^|/)\.([^/]+)\.(tmp|old)-\d+(?=/|$)")
+_TEMPORARY = re.compile(r"(^|/)\.([^/]+)\.(tmp|old)-\d+(?:-\d+)?(?=/|$)")
 """What `ganvas.files` adds to a name while it writes or removes."""
 
 _ROLLBACK_STATES = ("start", "good", "candidate")

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,16 @@ from ganvas.data.cached import cache_files
 from ganvas.data.downloads import RemoteFile, fetch, read_small
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, clean_leftovers, make_folder, write_json
-from ganvas.reading import MAX_DOCUMENT, check_fields, describe_reason, is_count, is_text, parse_json, read_json
+from ganvas.reading import (
+    MAX_DOCUMENT,
+    check_fields,
+    describe_reason,
+    is_count,
+    is_number,
+    is_text,
+    parse_json,
+    read_json,
+)
 from ganvas.runs.card import HUB_CONFIG, HUB_WEIGHTS, LIBRARY, read_card, read_weight_shapes
 
 FORM = "hf:owner/name, or hf:owner/name@revision"
@@ -29,7 +39,7 @@ _PREFIX = "hf:"
 _NAME = re.compile(r"hf:(?P<repository>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>\w[\w./-]*))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SEEN = "revision.json"
-"""Which revision of the hub a folder was: {"revision": name}."""
+"""Which revisions of the hub a folder was, and when that was last seen: {name: seconds since 1970}."""
 
 
 class Name(NamedTuple):
@@ -90,7 +100,7 @@ def find_local(path: Path) -> Path:
         folder = _folder(root, name, listing["sha"])
         if not _is_complete(folder):
             _download(name, listing, folder)
-        write_json(folder / _SEEN, {"revision": name.revision})
+        write_json(folder / _SEEN, {**_seen(folder), name.revision: time.time()})
     read_card(folder)
     read_weight_shapes(folder)
     return folder
@@ -141,25 +151,24 @@ def _is_commit(value: Any) -> bool:
 
 def _use_kept(root: Path, name: Name, reason: str) -> Path:
     """The newest folder in the cache that was this revision."""
-    found = [
-        folder for folder in root.glob(f"{_folder(root, name, '')}*".removeprefix(f"{root}/")) if _was(folder, name)
-    ]
+    folders = filter(_is_complete, root.glob(f"{_folder(root, name, '').name}*"))
+    found = {folder: seen for folder in folders if (seen := _seen(folder).get(name.revision))}
     if not found:
         raise GanvasError(
             f"{name} could not be downloaded ({reason}).",
             expected=f"a connection to {_endpoint()}, or a copy in the cache from an earlier time",
             fix="check the connection and try again, or name a folder on this machine.",
         )
-    newest = max(found, key=lambda folder: (folder / _SEEN).stat().st_mtime)
+    newest = max(found, key=found.__getitem__)
     print(f"Note: {_endpoint()} gives no answer ({reason}): {newest} is used.", file=sys.stderr)
     return newest
 
 
-def _was(folder: Path, name: Name) -> bool:
+def _seen(folder: Path) -> dict[str, float]:
     try:
-        return _is_complete(folder) and read_json(folder / _SEEN).get("revision") == name.revision
+        return {name: at for name, at in read_json(folder / _SEEN).items() if is_number(at)}
     except (OSError, ValueError, AttributeError):
-        return False
+        return {}
 
 
 def _download(name: Name, listing: dict[str, Any], folder: Path) -> None:
