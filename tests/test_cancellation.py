@@ -203,6 +203,17 @@ def test_closed_terminal_is_a_request_unless_it_is_ignored(ignored: bool) -> Non
     assert stop.signals == ([] if ignored else [signal.SIGHUP])
 
 
+def test_handler_of_c_is_left_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python returns None for it, and takes no None back."""
+    found, handled = signal.getsignal, []
+    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGTERM else found(number))
+    monkeypatch.setattr(signal, "signal", lambda number, handler: handled.append(number))
+    with collect_stop_requests():
+        pass
+    assert signal.SIGINT in handled
+    assert signal.SIGTERM not in handled
+
+
 def test_stop_after_the_last_round_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes while the last lines are written; the requested evaluation would take minutes."""
     monkeypatch.setattr("ganvas.training.loop.Session._finish", lambda *_: signal.raise_signal(signal.SIGTERM))

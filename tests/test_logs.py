@@ -401,6 +401,7 @@ def test_critic_is_recognised_by_a_name(log: Log, names_: str, expected: bool | 
         ("epoch", "1,2", "epoch", [1, 2]),
         ("step", "7,7", "row", [0, 1]),
         ("lr", "7,8", "row", [0, 1]),
+        ("iter/s", "7,8", "row", [0, 1]),
     ],
 )
 def test_column_of_the_time(log: Log, header: str, first: str, unit: str, at: list[float]) -> None:

@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from test_logs import write_events
 
 from ganvas.diagnosis.history import History
+from ganvas.diagnosis.logs import folder as folders
+from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.reader import read_trainings
 from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
@@ -130,6 +133,57 @@ def test_log_that_is_there_twice_is_read_once(files: Files) -> None:
         "a.log.json": "".join(json.dumps({"iter": n, "loss_disc": 0.5, "loss_gen": 1.5}) + "\n" for n in range(1, 9)),
     })  # fmt: skip
     assert len(only(folder)["D/loss"]) == 8
+
+
+def test_log_among_very_many_other_files_is_found(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "MAX_FILES", 3)
+    folder = files({**{f"{n}.png": "" for n in range(9)}, "logs/losses.csv": BOTH})
+    assert len(only(folder)["D/loss"]) == 9
+
+
+def test_long_document_in_a_folder_is_read_as_a_whole(files: Files) -> None:
+    losses = {"settings": "x" * 100_000, "D_losses": [0.5] * 9999, "G_losses": [1.5] * 9999}
+    folder = files({"history.json": json.dumps(losses), "config.json": '{"lr": 0.1}'})
+    assert len(only(folder)["D/loss"]) == len(only(folder)["G/loss"]) == 9999
+
+
+def test_text_that_names_its_losses_late_is_found(files: Files) -> None:
+    model = "".join(f"(layer {n}): Conv2d(64, 64, bias=False)\n" for n in range(2000))
+    assert len(only(files({"train.log": model + printed(range(9), 0.5)}))["D/loss"]) == 9
+
+
+def test_events_without_losses_do_not_hide_the_log_beside_them(files: Files) -> None:
+    folder = files({"losses.csv": BOTH})
+    write_events(folder, *((n, {"lr": 0.1, "fid": 9.0}) for n in range(9)))
+    assert only(folder).facts.format == "separated values"
+    (folder / "losses.csv").unlink()
+    assert only(folder).facts.format == "TensorBoard's events"
+    write_events(folder, (0, {"lr": 0.1}), (1, {"lr": 0.2}))
+    assert "no name that is recognised: lr" in refusal(folder)
+
+
+# One training in several files
+
+
+def rows(header: str, steps: range) -> str:
+    return f"{header}\n" + "".join(",".join([str(n), *["0.5"] * header.count(",")]) + "\n" for n in steps)
+
+
+def test_every_quantity_goes_on_in_the_second_file(files: Files) -> None:
+    cycle = "step,D_A,G_A,D_B,G_B"
+    folder = files({
+        "a.csv": rows(cycle, range(9)), "b.csv": rows(cycle, range(9, 18)),
+        "c.csv": rows("step,one,other", range(9)), "d.csv": rows("step,one,other", range(9, 18)),
+        "e.csv": rows("step,loss_D1,loss_D2,g_loss", range(9)),
+        "f.csv": rows("step,loss_D1,loss_D2,g_loss", range(9, 18)),
+    })  # fmt: skip
+    for name, files_, given in (("A", "ab", {}), ("", "cd", {"d_loss": "one", "g_loss": "other"}), ("", "ef", {})):
+        history = read_trainings([folder / f"{file}.csv" for file in files_], names.to_columns(given))[name]
+        assert len(history["D/loss"]) == len(history["G/loss"]) == 18
+    scalars = dict.fromkeys(cycle.split(",")[1:], 0.5)
+    for name, steps in (("1", range(9)), ("2", range(9, 18))):
+        write_events(folder / "events", *((n, scalars) for n in steps), name=name)
+    assert len(read_trainings([folder / "events"])["B"]["G/loss"]) == 18
 
 
 # Several trainings

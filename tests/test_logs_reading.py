@@ -254,6 +254,21 @@ def test_level_alone_is_no_name(log: Log) -> None:
     assert "contains no numbers with known names" in refusal(log, "ljs\tINFO\t[2.5, 1.5, 1.25, 200]\n" * 5)
 
 
+def test_settings_above_printed_lines_are_no_lines_of_json(log: Log) -> None:
+    history = log('{"lr": 0.0002, "model": "dcgan"}\n' + "Epoch 1: d_loss: 0.5, g_loss: 1.5\n" * 30)
+    assert history.facts.format == "printed lines"
+    assert len(history["D/loss"]) == 30
+
+
+@pytest.mark.parametrize(
+    ("values", "known"), [((0, 1, 1), False), ((1, 1, 1), False), ((1, 1.5, 2), True), ((0.9999999, 2, 3), True)]
+)
+def test_flag_is_no_inception_score(values: tuple[float, ...], known: bool, log: Log) -> None:
+    history = log("step,d_loss,is_train\n" + "".join(f"{n},0.5,{value}\n" for n, value in enumerate(values)), "a.csv")
+    assert ("inception score" in history) == known
+    assert history.facts.unused == (() if known else ("is_train",))
+
+
 # Columns that the user names
 
 
@@ -289,6 +304,35 @@ def test_shorter_list_is_spread_and_that_is_said(log: Log) -> None:
     rows = log(json.dumps(losses | {"fid": [[0, 40], [15, 20]]}), "c.json")
     assert rows["fid"].at.tolist() == [0, 15]
     assert not rows.facts.notes
+
+
+def test_list_of_texts_stretches_no_list_of_numbers(log: Log) -> None:
+    history = log(json.dumps({"images": ["a.png"] * 9, "D_losses": [0.5, 0.25], "G_losses": [1, 2]}), "a.json")
+    assert history["D/loss"].at.tolist() == [0, 1]
+    assert not history.facts.notes
+
+
+@pytest.mark.parametrize("key", ["epoch_{}", "Epoch {}", "step{}"])
+def test_document_of_named_times_has_a_row_for_each(key: str, log: Log) -> None:
+    history = log(json.dumps({key.format(n): {"d_loss": n / 8, "g": {"loss": 1}} for n in range(1, 12)}), "a.json")
+    assert history["D/loss"].at.tolist() == [*range(1, 12)]
+    assert history["D/loss"].value.tolist() == [n / 8 for n in range(1, 12)]
+
+
+def test_printed_lists_go_on(log: Log) -> None:
+    parts = [[0.5, 0.25, 0.5, 0.25, n] for n in range(3)]
+    next_ = log("".join(f"d_losses: {part} g_losses: {part}\n" for part in parts))
+    assert next_["D/loss"].value.tolist() == [value for part in parts for value in part]
+    grown = log("".join(f"d_losses = {[float('nan'), *range(n)]}\n" for n in range(4, 9)), "b.txt")
+    assert grown["D/loss"].value.tolist()[1:] == [*range(8)]
+
+
+def test_of_printed_lists_and_lines_those_with_more_quantities_are_read(log: Log) -> None:
+    lists = "".join(f"{name}_losses = {[0.5] * 9}\n" for name in "DG")
+    lines = log("".join(f"step {n} d_loss: 0.5, g_loss: 1, fid: 9\n" for n in range(4)) + lists, "a.txt")
+    assert (lines.unit, len(lines["D/loss"])) == ("step", 4)
+    assert "not used: D_losses, G_losses" in describe_columns(lines.facts)
+    assert len(log(f"best d_loss: 0.25\n{lists}", "b.txt")["D/loss"]) == 9
 
 
 # Packed files, and files that are no logs

@@ -42,6 +42,14 @@ def test_the_same_settings_replay_the_same_frames_bit_by_bit(objective: str) -> 
     assert frames(settings) != frames(settings | {"seed": 4})
 
 
+def test_looking_changes_no_game() -> None:
+    settings = SMALL | {"spectral_norm": True}
+    game = Play(settings)
+    game.advance(6)
+    assert json.dumps(game.frame()) == json.dumps(game.frame())
+    assert json.dumps(game.frame()) == json.dumps(json.loads(frames(settings))[-1])
+
+
 @pytest.mark.parametrize("name", DATA)
 def test_points_lie_in_the_plane_and_in_every_part(name: str) -> None:
     points = Points(name, encode_points([(-0.5, 0.25), (0.5, 0.25)]))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -25,12 +26,13 @@ from ganvas.evaluation.evaluation import evaluate, save_evaluation
 from ganvas.runs import checkpoint, cleaning, listeners
 from ganvas.runs.folder import Run
 from ganvas.runs.log import append_event, read_events, read_stats
-from ganvas.trackers import processes
+from ganvas.trackers import mlflow_log, processes, record
 from ganvas.trackers.finished import log_run
 from ganvas.trackers.follower import Follower
 from ganvas.trackers.notes import describe_event, final_state
 from ganvas.trackers.record import Record, read_record
 from ganvas.trackers.table import TRACKERS
+from ganvas.trackers.tracker import Facts
 from ganvas.training import start
 
 OWN = recording_trackers.__file__
@@ -436,6 +438,31 @@ def test_damaged_record_is_named() -> None:
             log_run(run, to=spec("Recording"))
     file.unlink()
     log_run(run, to=spec("Recording"))
+
+
+def test_resumed_session_waits_until_the_process_of_the_earlier_one_has_ended() -> None:
+    assert record.WAIT_SECONDS > processes.LIMIT_SECONDS
+
+
+def test_experiment_that_another_training_has_just_created_is_used() -> None:
+    class Store:
+        """MLflow's client, beside another one."""
+
+        created = False
+
+        def get_experiment_by_name(self, name: str) -> SimpleNamespace | None:
+            return SimpleNamespace(experiment_id="7") if self.created else None
+
+        def create_experiment(self, name: str, artifacts: str | None) -> str:
+            self.created = True
+            raise RuntimeError(f"{name} already exists")
+
+        def create_run(self, experiment: str, **named: Any) -> SimpleNamespace:
+            return SimpleNamespace(info=SimpleNamespace(run_id=f"run in {experiment}"))
+
+    log = mlflow_log.Log()
+    log._client = Store()
+    assert log._create(Facts(Path("runs/a"), {}, ""), None) == "run in 7"
 
 
 def test_command_prints_where_the_run_is_logged() -> None:

@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot, softplus
 import ganvas
 from ganvas import GanvasError, Probe
 from ganvas.diagnosis.diagnosis import Diagnosis
+from ganvas.diagnosis.loops.problems import find_problems
 
 Call = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -511,6 +512,13 @@ def test_reals_and_fakes_of_different_sizes_are_refused() -> None:
     probe = ganvas.watch(generator(), discriminator(), report=None)
     with pytest.raises(GanvasError, match=r"\(1, 28, 28\) and fakes \(784,\)"):
         probe.step(real=torch.zeros(4, 1, 28, 28), fake=torch.zeros(4, 784))
+
+
+def test_reals_and_fakes_on_different_devices_are_refused() -> None:
+    probe = ganvas.watch(generator(), discriminator(), report=None)
+    with pytest.raises(GanvasError, match="`real` is on meta and `fake` on cpu"):
+        probe.step(real=torch.zeros(4, 2, device="meta"), fake=torch.zeros(4, 2))
+    assert find_problems("DG", {"D": [], "G": []}, torch.zeros(4, 2), [torch.zeros(4, 2, device="meta")]) == ({}, ())
 
 
 # Intervals and data

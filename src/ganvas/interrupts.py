@@ -129,8 +129,9 @@ def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Ha
         yield
         return
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) not in (signal.SIG_IGN, None):
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
+    numbers = [number for number in numbers if signal.getsignal(number) is not None]  # of C: it cannot be put back
     previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield

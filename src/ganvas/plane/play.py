@@ -14,6 +14,7 @@ from ganvas.diagnosis.history import History, NonFinite
 from ganvas.diagnosis.probe import NetworkProbe
 from ganvas.diagnosis.rules.table import CONDITIONS
 from ganvas.diagnosis.severity import SEVERITIES
+from ganvas.diagnosis.signals.networks import preserve_state
 from ganvas.diagnosis.sources import facts_of
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
@@ -159,7 +160,7 @@ class Play:
         return _pack(self._subject.real)
 
     def frame(self) -> dict[str, Any]:
-        """What is seen now.
+        """What is seen now; the game goes on as if nobody had looked.
 
         Returns:
             round, shown: rounds played, points shown to D.
@@ -171,14 +172,14 @@ class Play:
             parts, modes, covered, good: how many parts the distribution has, whether they are modes, how many of
                 them have a fair share of G's points, and which share of these lies in any.
         """
-        game = self._state.game
-        with torch.no_grad():
-            fake = game.G(self._subject.z).flatten(1)
-        plane = self._plane.clone()[:, None, None].requires_grad_()
-        logits = game.D(plane, None)
-        signed = self._state.config.loss.signed_logits
-        value = logits.sigmoid() if signed else logits
-        (gradient,) = torch.autograd.grad(value.sum(), plane)
+        game, signed = self._state.game, self._state.config.loss.signed_logits
+        with preserve_state(game.G, game.D):  # spectral normalisation goes on in every forward pass
+            with torch.no_grad():
+                fake = game.G(self._subject.z).flatten(1)
+            plane = self._plane.clone()[:, None, None].requires_grad_()
+            logits = game.D(plane, None)
+            value = logits.sigmoid() if signed else logits
+            (gradient,) = torch.autograd.grad(value.sum(), plane)
         value, gradient = value.detach().nan_to_num(0, 0, 0), gradient.flatten(1).nan_to_num(0, 0, 0)
         low, high = (0.0, 1.0) if signed else (float(value.min()), float(value.max()))
         shades = ((value - low) / max(high - low, 1e-12) * 255).round().to(torch.uint8)

@@ -48,10 +48,21 @@ class Log:
 
     def _create(self, facts: Facts, artifacts: str | None) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-        found = self._client.get_experiment_by_name(name)
-        experiment = found.experiment_id if found else self._client.create_experiment(name, artifacts)
+        experiment = self._find_experiment(name) or self._create_experiment(name, artifacts)
         tags = {"mlflow.source.name": "ganvas", "run": str(facts.path)}
         return self._client.create_run(experiment, run_name=facts.path.name, tags=tags).info.run_id
+
+    def _find_experiment(self, name: str) -> str | None:
+        found = self._client.get_experiment_by_name(name)
+        return found.experiment_id if found else None
+
+    def _create_experiment(self, name: str, artifacts: str | None) -> str:
+        try:
+            return self._client.create_experiment(name, artifacts)
+        except Exception:
+            if experiment := self._find_experiment(name):  # a training that began at the same time has created it
+                return experiment
+            raise
 
     def _log_config(self, facts: Facts) -> None:
         """Logs the parameters that are new: MLflow refuses to change one."""

@@ -7,6 +7,7 @@ from ganvas.config import leaves
 from ganvas.config.flags import format_flags
 from ganvas.diagnosis.severity import SEVERITIES
 from ganvas.errors import GanvasError
+from ganvas.reading import is_number
 from ganvas.runs.folder import Run
 from ganvas.trackers.tracker import Facts, Note, State
 
@@ -75,9 +76,9 @@ def _describe_finding(finding: Mapping[str, Any]) -> list[str]:
 def read_evaluation(row: Mapping[str, Any]) -> tuple[dict[str, float], str]:
     """The numbers of a row of metrics.jsonl, and a table of them with its protocol."""
     values = {name: value for name, value in row.get("values", {}).items() if isinstance(value, Mapping)}
-    numbers = {f"evaluation/{name}": value["value"] for name, value in values.items() if _is_number(value.get("value"))}
+    numbers = {f"evaluation/{name}": value["value"] for name, value in values.items() if is_number(value.get("value"))}
     for name, value in values.items():
-        if _is_number(value.get("baseline")):
+        if is_number(value.get("baseline")):
             numbers[f"evaluation/{name}/baseline"] = value["baseline"]
     cells = [
         (value.get("title", name), *(_format(value.get(part)) for part in ("value", "error", "baseline", "ratio")))
@@ -97,10 +98,6 @@ def format_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(_format(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _format(value: Any) -> str:

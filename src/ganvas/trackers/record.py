@@ -12,9 +12,10 @@ from filelock import FileLock, Timeout
 from ganvas.errors import GanvasError
 from ganvas.files import explain_os_error, make_folder, write_json
 from ganvas.reading import check_fields, describe_reason, is_count, is_text, read_json
+from ganvas.runs.listeners import END_SECONDS
 
-WAIT_SECONDS = 20.0
-"""Seconds to wait for the process of an earlier session, which may still be writing the rest."""
+WAIT_SECONDS = END_SECONDS + 5.0
+"""Seconds to wait for the process of an earlier session, which may write the rest for END_SECONDS."""
 
 
 @dataclass

@@ -23,6 +23,9 @@ _RANK = {"kimg": 0, "step": 1, "epoch": 2, "row": 3}
 _JOINED = "d_loss"
 """The name of the column that joins several Ds."""
 
+_LEAST_SCORE = 0.99
+"""An inception score is 1 at least; rounding may take it slightly below."""
+
 
 @dataclass(eq=False)
 class _Training:
@@ -142,6 +145,9 @@ def _on_one_time(tables: Sequence[Table], roles: names.Roles, facts: Facts) -> _
         main = replace(main, unit="kimg")
     _refuse_other_trainings(parts, main, roles, facts)
     merged, places = _Training(main.unit, main.clock, notes=list(dict.fromkeys(notes))), dict[str, str]()
+    every = list(dict.fromkeys(name for part in parts for name in part.timed))
+    sided = (name for columns in roles.split_sides(every).values() for name in columns)
+    known = {*roles.translate_all(every), *names.split_networks(every), *sided}
     for part in parts:
         merged.unread += part.unread
         merged.restarts = max(merged.restarts, part.restarts)
@@ -151,7 +157,7 @@ def _on_one_time(tables: Sequence[Table], roles: names.Roles, facts: Facts) -> _
             continue
         merged.texts |= part.texts
         for name, (at, values) in part.timed.items():
-            if name in merged.timed and not names.translate(name):
+            if name in merged.timed and name not in known:
                 continue
             if name in merged.timed:
                 earlier, later = merged.timed[name], (at, values)
@@ -276,6 +282,7 @@ def _recognised(training: _Training, facts: Facts, roles: names.Roles) -> dict[s
     """{name in the log: name in Ganvas}; of several names for one quantity its own, or else that of most values."""
     timed = training.timed
     known = roles.translate_all(timed)
+    known = {name: own for name, own in known.items() if name in roles.given or not _is_flag(own, timed[name][1])}
     if not known:
         raise _nothing_known(training, facts, roles)
 
@@ -287,6 +294,12 @@ def _recognised(training: _Training, facts: Facts, roles: names.Roles) -> dict[s
     for name in sorted(known, key=preference, reverse=True):
         best.setdefault(known[name], name)
     return {name: own for name, own in known.items() if best[own] == name}
+
+
+def _is_flag(own: str, values: np.ndarray) -> bool:
+    """Whether an inception score is none, but a column such as is_train: a score is never below 1, nor always 1."""
+    finite = values[np.isfinite(values)]
+    return own == "inception score" and bool((finite < _LEAST_SCORE).any() or (len(finite) and (finite <= 1).all()))
 
 
 def _check_given(training: _Training, facts: Facts, roles: names.Roles) -> None:

@@ -139,6 +139,7 @@ _BARE_ACCURACY = re.compile(f"{_ACC}")
 _PREFIX = "(?:step|iter|batch|train|training|trainer|metrics?|results|avg|average|mean|running|total|losses)"
 _SUFFIX = "(?:history|hist|list|train|avg|average|mean|running|total|epoch|step|value)"
 _PIX2PIX_LOSSES = {"dreal": "D/loss_real", "dfake": "D/loss_fake"}
+_SPEED = re.compile(r"(?:/|per)[ _]*s(?:ecs?|econds?)?$", re.I)
 _LONGEST = 80
 """Letters in a name; longer ones are prose."""
 
@@ -264,8 +265,8 @@ def split_pair(name: str) -> tuple[str, str] | None:
 
 @lru_cache(4096)
 def time_kind(name: str) -> str | None:
-    """Which of `TIMES` a column is, if any."""
-    return _matching(TIMES, name)
+    """Which of `TIMES` a column is, if any; a speed such as iter/s is none."""
+    return None if _SPEED.search(name) else _matching(TIMES, name)
 
 
 def is_probability(name: str) -> bool:

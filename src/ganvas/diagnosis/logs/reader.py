@@ -7,7 +7,7 @@ from pathlib import Path
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.assemble import assemble
-from ganvas.diagnosis.logs.folder import find_logs, openable
+from ganvas.diagnosis.logs.folder import find_logs, has_losses, openable, quantities_of
 from ganvas.diagnosis.logs.formats import stats
 from ganvas.diagnosis.logs.formats.event_file import read_event_file
 from ganvas.diagnosis.logs.formats.json_document import read_json_document
@@ -75,7 +75,7 @@ def read_trainings(paths: Sequence[Path], columns: Mapping[str, str] | None = No
             if len(paths) == 1 and stats.is_own(source):
                 return {"": stats.read_own(source)}
             format_, found = _read_one(source)
-            tables += _in_folders(found, source, path) if is_event_file(source) else _in_file(found, source)
+            tables += _placed(found, source, path)
             formats.append(format_)
             files += 1
     source = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
@@ -91,12 +91,10 @@ def _read_one(source: Source) -> tuple[str, Sequence[Table]]:
     raise AssertionError("the last reader takes every text")
 
 
-def _in_file(tables: Sequence[Table], source: Source) -> list[Table]:
-    return [replace(table, place=str(source.path)) for table in tables]
-
-
-def _in_folders(tables: Sequence[Table], source: Source, root: Path) -> list[Table]:
-    """Of an event file: a later one in its folder goes on, and `loss` in a folder loss_D is loss_D/loss."""
+def _placed(tables: Sequence[Table], source: Source, root: Path) -> list[Table]:
+    """With their place: a later event file in a folder goes on, and `loss` of one in a folder loss_D is loss_D/loss."""
+    if not is_event_file(source):
+        return [replace(table, place=str(source.path)) for table in tables]
     place = source.path.parent
     folder = "" if place == root or source.path == root else place.relative_to(root).as_posix()
     evaluated = names.is_evaluation(folder)
@@ -114,7 +112,7 @@ def _in_folders(tables: Sequence[Table], source: Source, root: Path) -> list[Tab
 
 def _is(source: Source, reader: Reader) -> bool:
     """Whether a file is of a format, from its first bytes."""
-    return reader(replace(source, size=min(source.size, len(source.start)))) is not None
+    return reader(source.beginning()) is not None
 
 
 def _sources(path: Path, roles: names.Roles) -> list[Source]:
@@ -126,10 +124,15 @@ def _sources(path: Path, roles: names.Roles) -> list[Source]:
     if not path.is_dir():
         return [open_source(path, roles.given)]
     sources = openable(path, roles)
+    parts: list[Source] = []
     for reader in _PARTS:
-        if parts := [source for source in sources if _is(source, reader)]:
-            return parts
+        found = [source for source in sources if _is(source, reader)]
+        tables = (_placed(_read_one(source)[1], source, path) for source in found)
+        if any(has_losses(quantities_of(some, roles)) for some in tables):
+            return found
+        parts = parts or found
+    sources = [source for source in sources if source not in parts]
     beside = [source for source in sources if source.path.parent == path]
     if own := [source for source in beside if source.path.name == "stats.jsonl"]:
         return own + [source for source in beside if source.path.match("metric-*.jsonl")]
-    return find_logs(path, sources, lambda source: _read_one(source)[1], roles)
+    return find_logs(path, sources, lambda source: _read_one(source)[1], roles, parts)

@@ -1,9 +1,10 @@
 """A log file as lines of text, read once, in bounded memory, whatever its size and encoding."""
 
 import codecs
+import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -27,6 +28,9 @@ UNCOUNTED = 2**60
 """The size of a packed file that unpacks to more than a document may have."""
 
 FORMS = "the log of a training: CSV, JSON, TensorBoard's events, or printed lines such as `d_loss: 0.7 g_loss: 1.2`"
+
+TERMINAL = re.compile(r"\x1b(?:\[[\d;?]*[ -/]*[@-~]|\][^\x07]*\x07)")
+"""Colours of a terminal, and what else it obeys."""
 
 _CHUNK = 2**20
 _BOMS = {
@@ -95,6 +99,10 @@ class Source:
                 left -= len(chunk)
                 yield decoder.decode(chunk).replace("\0", "")
         yield decoder.decode(b"", final=True)
+
+    def beginning(self, size: int = HEAD) -> "Source":
+        """The file as if it ended after so many bytes."""
+        return replace(self, size=min(self.size, size))
 
     def open(self) -> BinaryIO:
         """Its bytes, unpacked."""

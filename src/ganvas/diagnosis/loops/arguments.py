@@ -108,13 +108,18 @@ def check_batch(real: Any, fake: Any) -> tuple[Tensor, Tensor]:
     """The images of a round.
 
     Raises:
-        GanvasError: reals and fakes are of different shapes.
+        GanvasError: reals and fakes are of different shapes, or on different devices.
     """
     real, fake = as_images("real", real), as_images("fake", fake)
     if real.shape[1:] != fake.shape[1:]:
         raise GanvasError(
             f"Real images are {tuple(real.shape[1:])} and fakes {tuple(fake.shape[1:])}.",
             expected="D's inputs, of one size",
+        )
+    if real.device != fake.device:
+        raise GanvasError(
+            f"`real` is on {real.device} and `fake` on {fake.device}.",
+            expected="both as D receives them, on one device",
         )
     return real, fake
 

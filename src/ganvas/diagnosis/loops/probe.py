@@ -107,9 +107,9 @@ class Probe(Displayed):
             d_loss, g_loss: the losses of this round, scalars.
 
         Raises:
-            GanvasError: in the first round an argument is of another kind, real and fake are of different sizes, or
-                `data` differs from real in size or range. Nothing is raised later: what a probe could not measure is
-                said at the end.
+            GanvasError: in the first round an argument is of another kind, real and fake are of different sizes or
+                on different devices, or `data` differs from real in size or range. Nothing is raised later: what a
+                probe could not measure is said at the end.
         """
         given = {"D/loss": ("d_loss", d_loss), "G/loss": ("g_loss", g_loss)}
         try:

@@ -36,6 +36,7 @@ def find_problems(
     to_g, to_d = ({call.images.shape[1:] for call in calls[name] if call.images is not None} for name in ("G", "D"))
     if shape in to_g and to_d and shape not in to_d and all(images.shape[1:] != shape for images in generated):
         return {"networks": SWAPPED}, MEASURED
-    if any(images.shape == real.shape and torch.equal(images, real.detach()) for images in generated):
+    alike = (images for images in generated if images.shape == real.shape and images.device == real.device)
+    if any(torch.equal(images, real.detach()) for images in alike):
         return {"images": SWAPPED_IMAGES}, MEASURED
     return {}, ()

@@ -43,6 +43,7 @@ def _records(source: Source) -> Iterator[bytes]:
     Raises:
         GanvasError: the lengths in the file make no sense.
     """
+    left = source.size
     with source.open() as file, suppress(EOFError):  # a packed file may be cut off
         while len(header := file.read(12)) == 12:
             (length,) = struct.unpack("<Q", header[:8])
@@ -50,6 +51,9 @@ def _records(source: Source) -> Iterator[bytes]:
                 raise GanvasError(
                     f"{shown(source.path)} is damaged.", expected="TensorBoard's events", fix="copy it again."
                 )
+            left -= 12 + length + 4
+            if left < 0:
+                return
             if len(record := file.read(length)) == length and len(file.read(4)) == 4:
                 yield record
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.formats.json_lines import parse_line
-from ganvas.diagnosis.logs.formats.objects import tabulate_objects, tag_of
+from ganvas.diagnosis.logs.formats.objects import flatten, tabulate_objects, tag_of
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import Rows, Table
 from ganvas.diagnosis.logs.source import MAX_DOCUMENT, Source, refuse_too_large, shown
@@ -22,6 +22,7 @@ _DEPTH = 5
 
 Objects = list[dict[str, Any]]
 
+_NUMBERED = re.compile(r"(.*?)[ _-]*(\d{1,15})")
 _BETWEEN = re.compile(r"[\s,]*(?=\{)")
 
 
@@ -31,8 +32,7 @@ def read_json_document(source: Source) -> list[Table] | None:
     Raises:
         GanvasError: it is too large to be read as a whole, cut off, or has no rows of numbers with names.
     """
-    first = source.head[0].lstrip("\ufeff \t")[:1] if source.head else ""
-    if first not in ("{", "[") or not _looks_like_json(source):
+    if not looks_like_json(source):
         return None
     if source.size > MAX_DOCUMENT:
         return tabulate_objects(_stream_objects(source))
@@ -49,8 +49,8 @@ def read_json_document(source: Source) -> list[Table] | None:
     return tables
 
 
-def _looks_like_json(source: Source) -> bool:
-    """Whether the first line goes on as JSON does: not `[0/25][0/1583] Loss_D: 1.5`."""
+def looks_like_json(source: Source) -> bool:
+    """Whether a text begins with a bracket and goes on as JSON does: not `[0/25][0/1583] Loss_D: 1.5`."""
     start = " ".join(source.head[:3]).lstrip("\ufeff \t")
     return bool(re.match(r"\{\s*(?:[\"}]|$)|\[\s*(?:[\[{\"\]]|$|[-\d.eE+]+\s*(?:,|\]\s*$))", start))
 
@@ -134,10 +134,22 @@ def _pandas_objects(value: dict[str, Any]) -> Objects:
         return []
     if all(key.lstrip("-").isdigit() for key in value):  # index
         return inner
+    if objects := _numbered_objects(value):
+        return objects
     if all(key.lstrip("-").isdigit() for one in inner for key in one):  # columns
         order = dict.fromkeys(key for one in inner for key in one)
         return [{name: column[row] for name, column in value.items() if row in column} for row in order]
     return []
+
+
+def _numbered_objects(value: dict[str, dict[str, Any]]) -> Objects:
+    """From {"epoch_1": {…}, "epoch_2": {…}}: an object for each time; empty for other objects."""
+    found = [_NUMBERED.fullmatch(key) for key in value]
+    times = {match[1] if match else "" for match in found}
+    time = times.pop()
+    if times or not names.time_kind(time) or not any(any(True for _ in flatten(one)) for one in value.values()):
+        return []
+    return [{time: int(match[2]), **one} for match, one in zip(found, value.values(), strict=True) if match]
 
 
 def _lists(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, list[Any]]]:
@@ -156,7 +168,7 @@ def _of_lists(lists: dict[str, list[Any]]) -> list[Table]:
     a list of [step, number] beside lists without steps, unless its steps are numbers of their rows.
     """
     pairs = {name: column for name, column in lists.items() if all(_is_pair(item) for item in column)}
-    plain = {name: column for name, column in lists.items() if not isinstance(column[0], list)}
+    plain = {name: column for name, column in lists.items() if any(number(cell) is not None for cell in column)}
     longest, notes = max(map(len, plain.values()), default=0), []
     found: list[dict[str, float | None]] = [{} for _ in range(longest)]
     for name, column in plain.items():

@@ -12,7 +12,7 @@ from ganvas.diagnosis.logs.rows import Table
 from ganvas.diagnosis.logs.source import Source
 
 _FIRST = 20
-"""Lines of which the first, or half of them, must be objects."""
+"""Lines of which half must be objects, or the first where the others are damaged ones."""
 
 _NUMPY = re.compile(rf"{WRAPPER}[^)]*?\)+")
 _NOT_FINITE = re.compile(r"(?<=[:\s])(-?)(nan|inf)\b")
@@ -20,8 +20,10 @@ _NOT_FINITE = re.compile(r"(?<=[:\s])(-?)(nan|inf)\b")
 
 def read_json_lines(source: Source) -> list[Table] | None:
     """One object a line; other lines are counted as unread."""
-    objects = [parse_line(line) is not None for line in source.head[:_FIRST]]
-    if objects and (objects[0] or 2 * sum(objects) >= len(objects)):
+    head = source.head[:_FIRST]
+    objects = [parse_line(line) is not None for line in head]
+    begun = all(line.lstrip().startswith(("{", "[")) for line in head)  # above printed lines an object is a setting
+    if objects and ((objects[0] and begun) or 2 * sum(objects) >= len(objects)):
         return tabulate_objects(_objects(source))
     return None
 

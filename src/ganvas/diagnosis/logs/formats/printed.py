@@ -11,11 +11,11 @@ from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.formats import decimal_comma
 from ganvas.diagnosis.logs.formats.json_lines import parse_line
 from ganvas.diagnosis.logs.formats.objects import flatten
-from ganvas.diagnosis.logs.formats.printed_lists import printed_lists, table_of_lists
+from ganvas.diagnosis.logs.formats.printed_lists import go_on, printed_lists, table_of_lists
 from ganvas.diagnosis.logs.formats.printed_names import SETTINGS, is_time_without_name, name_before, sibling_name
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import Rows, Table
-from ganvas.diagnosis.logs.source import Source
+from ganvas.diagnosis.logs.source import TERMINAL, Source
 
 _MAX_PRINTED = 2**14
 """Most characters in a line that is read; longer ones are no lines of a log."""
@@ -26,7 +26,6 @@ _LONG_LIST = 4
 _MOST_STEPS = 1e15
 """Larger numbers count nothing."""
 
-_TERMINAL = re.compile(r"\x1b(?:\[[\d;?]*[ -/]*[@-~]|\][^\x07]*\x07)")
 _BAR = re.compile(
     r"[\[|]?[=>.#\s░▏▎▍▌▋▊▉█━╸╺-]{0,200}(?:[░▏▎▍▌▋▊▉█━╸╺]|={2,}>?|\.{3,})[=>.#\s░▏▎▍▌▋▊▉█━╸╺-]{0,200}[\]|]?"
 )
@@ -85,7 +84,7 @@ def _read(source: Source, known_only: bool) -> Table:
         if not line or line.isspace():
             continue
         if line.count(",") >= _LONG_LIST and (found := printed_lists(line, named)):
-            lists |= found
+            lists |= {name: go_on(lists.get(name, []), numbers) for name, numbers in found.items()}
             continue
         if len(line) > _MAX_PRINTED:
             rows.unread += 1
@@ -109,7 +108,10 @@ def _read(source: Source, known_only: bool) -> Table:
             rows.add({**now, **row})
         else:
             dropped.update({pair.name for pair in plan.quantities})
-    table = rows.table() if rows.count or not lists else table_of_lists(lists)
+    table, other = rows.table(), table_of_lists(lists)
+    if lists and _worth(other, named) > _worth(table, named):
+        table, other = other, table
+    dropped.update(dict.fromkeys((name for name in other.columns if not names.time_kind(name)), _OFTEN))
     columns = {labels.get(name, name): column for name, column in table.columns.items()}
     often = (name for name, count in dropped.most_common(_MOST_DROPPED) if count >= _OFTEN and name not in columns)
     notes = (decimal_comma.NOTE,) if commas else ()
@@ -119,7 +121,7 @@ def _read(source: Source, known_only: bool) -> Table:
 def _plain(line: str) -> str:
     """Without colours, progress bars, dates and times of the day; white space is one blank."""
     if "\x1b" in line:
-        line = _TERMINAL.sub(" ", line)
+        line = TERMINAL.sub(" ", line)
     if "==" in line or "..." in line or not line.isascii():
         line = _BAR.sub(" ", line)
     if ":" in line or "-" in line:
@@ -127,6 +129,10 @@ def _plain(line: str) -> str:
     if "第" in line:
         line = _COUNTED.sub(lambda match: f"{'epoch' if match[2] else 'step'} {match[1]} ", line)
     return " ".join(line.split())
+
+
+def _worth(table: Table, given: frozenset[str]) -> tuple[int, int]:
+    return sum(_is_known(name, given) for name in table.columns), len(table)
 
 
 def _is_known(name: str, given: frozenset[str]) -> bool:

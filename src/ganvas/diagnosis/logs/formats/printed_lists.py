@@ -4,9 +4,11 @@ import re
 from collections.abc import Mapping
 from itertools import zip_longest
 
+import numpy as np
+
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.numbers import number
-from ganvas.diagnosis.logs.rows import Rows, Table
+from ganvas.diagnosis.logs.rows import MAX_CELLS, Rows, Table
 
 _LIST = re.compile(r"(?P<name>[A-Za-z_][\w ()./-]{0,60}?)['\"]?\s*[:=]\s*(?:\w+\()?\[(?P<items>[^\[\]]*)\]")
 _COMMA = re.compile(r",\s*(?![^()]*\))")
@@ -23,6 +25,12 @@ def printed_lists(line: str, given: frozenset[str]) -> dict[str, list[float]]:
         if len(numbers) >= _LEAST and (name in given or names.translate(name) or names.time_kind(name)):
             lists[name] = [value for value in numbers if value is not None]
     return lists
+
+
+def go_on(earlier: list[float], numbers: list[float]) -> list[float]:
+    """A list that is printed again: one that has grown since, or the next values of the quantity."""
+    grown = len(earlier) <= len(numbers) and np.array_equal(earlier, numbers[: len(earlier)], equal_nan=True)
+    return numbers if grown else earlier + numbers[: max(0, MAX_CELLS - len(earlier))]
 
 
 def table_of_lists(lists: Mapping[str, list[float]]) -> Table:

@@ -13,7 +13,7 @@ from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.formats import decimal_comma
 from ganvas.diagnosis.logs.numbers import number
 from ganvas.diagnosis.logs.rows import GAP, LAST, VALUE, Column, Rows, Table
-from ganvas.diagnosis.logs.source import Source, shown
+from ganvas.diagnosis.logs.source import TERMINAL, Source, shown
 from ganvas.errors import GanvasError
 
 _CHUNK = 20_000
@@ -25,7 +25,6 @@ _MISSING = frozenset({"", "-", "none", "null", "nan", "na", "n/a"})
 _SEARCHED = 100
 """Lines among which the header is searched."""
 
-_TERMINAL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 _RULE = re.compile(r"[|:+=\s-]+")
 _TIME = re.compile(r"(?<![\w.:])\d+:\d\d(?::\d\d)?(?![\w.:])")
 _BOX = str.maketrans({**dict.fromkeys("│┃║┆┇┊┋", "|"), **{chr(code): "+" for code in range(0x2500, 0x2580)
@@ -106,7 +105,7 @@ def _is_number(cell: str) -> bool:
 
 def _plain(line: str) -> str:
     """Without the colours of a terminal, the brackets of a tuple, the bars of a table, and its rules, then blank."""
-    line = _TERMINAL.sub("", line) if "\x1b" in line else line
+    line = TERMINAL.sub("", line) if "\x1b" in line else line
     if not line.isascii():
         line = line.translate(_BOX)
     if line.lstrip()[:1] in ("|", "+"):
