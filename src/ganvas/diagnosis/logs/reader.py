@@ -40,6 +40,9 @@ FORMATS: tuple[tuple[str, Reader], ...] = (
 _PARTS = (read_event_file, read_mlflow_metric, read_tensorboard_csv)
 """Formats of which a folder holds many files of one training."""
 
+_LOOK = 2**22
+"""Bytes of such a file in which losses are looked for before it is read whole."""
+
 
 def read(path: Path) -> History:
     """The only training in a log: see `read_trainings`.
@@ -115,6 +118,14 @@ def _is(source: Source, reader: Reader) -> bool:
     return reader(source.beginning()) is not None
 
 
+def _has_losses(source: Source, root: Path, roles: names.Roles) -> bool:
+    """Whether a file, or already its beginning, has losses of D or G."""
+    return any(
+        has_losses(quantities_of(_placed(_read_one(part)[1], part, root), roles))
+        for part in (source.beginning(_LOOK), source)
+    )
+
+
 def _sources(path: Path, roles: names.Roles) -> list[Source]:
     """The file itself, or the files of the training in a folder.
 
@@ -127,8 +138,7 @@ def _sources(path: Path, roles: names.Roles) -> list[Source]:
     parts: list[Source] = []
     for reader in _PARTS:
         found = [source for source in sources if _is(source, reader)]
-        tables = (_placed(_read_one(source)[1], source, path) for source in found)
-        if any(has_losses(quantities_of(some, roles)) for some in tables):
+        if any(_has_losses(source, path, roles) for source in found):
             return found
         parts = parts or found
     sources = [source for source in sources if source not in parts]
