@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,17 @@ def test_large_image_is_cut_into_tiles_when_memory_is_short(monkeypatch: pytest.
             plan_transfer(photo(), [painting()], (), (), resolve_options(options, {"tile": tile}))
 
 
+def test_a_large_painting_is_cut_into_tiles_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = resolve_options(None, {"size": 64, "style_scale": 10, "device": "cpu"})
+    small = plan_transfer(photo(), [painting()], (), (), options)
+    free = plan_transfer(photo(), [painting(), painting(640, 640)], (), (), options)
+    assert free.memory > 10 * small.memory
+    monkeypatch.setattr("ganvas.devices.free_bytes", lambda device: free.memory)
+    short = plan_transfer(photo(), [painting(), painting(640, 640)], (), (), options)
+    assert short.layers.tile_size is not None
+    assert short.memory <= 0.8 * free.memory
+
+
 def test_scales_grow_by_the_root_of_two() -> None:
     assert scale_sizes((192, 256), 64) == [(48, 64), (68, 91), (96, 128), (136, 181), (192, 256)]
     assert scale_sizes((192, 256), 300) == [(192, 256)]
@@ -160,6 +172,29 @@ def test_style_mask_selects_the_region_of_the_style() -> None:
     whole = stylize(photo(), half, **QUICK).pixels.astype(float)
     distances = [abs(x.mean((1, 2)) - painting(64, 32).mean((1, 2))).max() for x in (masked, whole)]
     assert distances[0] < distances[1] / 2
+
+
+def test_transparent_parts_of_a_mask_are_black() -> None:
+    strokes = np.full((4, 40, 40), 255, np.uint8)
+    strokes[3, :, 20:] = 0
+    mask = images.load_mask(strokes, (40, 40))
+    assert mask[..., :18].min() > 0.99
+    assert mask[..., 22:].max() < 0.01
+
+
+def test_a_mask_of_what_is_transparent_is_refused() -> None:
+    clear = np.concatenate([photo(), np.full((1, 60, 80), 255, np.uint8)])
+    clear[3, :, 40:] = 0
+    right = np.zeros((1, 60, 80), np.uint8)
+    right[..., 48:] = 255
+    options = resolve_options(None, QUICK)
+    with pytest.raises(GanvasError, match="A mask covers nothing visible"):
+        plan_transfer(clear, [painting()], [right], (), options)
+    with pytest.raises(GanvasError, match="A mask covers nothing visible"):
+        plan_transfer(photo(), [clear], (), [right], options)
+    (part,) = plan_transfer(photo(), [clear], (), [255 - right], options).style_masks
+    assert part is not None
+    assert not part[..., 36:].any(), "neither the black part of the mask nor what is transparent"
 
 
 def test_styles_are_mixed_by_their_weights() -> None:
@@ -301,10 +336,15 @@ def test_command_processes_a_folder_and_prints_json(files: tuple[Path, Path], tm
     assert all(read_image(one["out"]).size == (48, 36) for one in outputs)
 
 
-def run_files(content: str, *styles: str, out: str = "drawn") -> list[str]:
+def run_files(
+    content: str, *styles: str, out: str = "drawn", preview: str | None = None, gif: str | None = None,
+    masks: Sequence[str] = (), **knobs: Any,
+) -> list[str]:  # fmt: skip
     """The results of `stylize_files`, by name; its error is raised after them."""
-    options = StyleOptions(**QUICK)
-    done = stylize_files(Path(content), [Path(s) for s in styles], Path(out), (), (), None, None, options, quiet=True)
+    given = [[Path(one) for one in many] for many in (styles, masks)]
+    others = [None if one is None else Path(one) for one in (preview, gif)]
+    options = StyleOptions(**{**QUICK, **knobs})
+    done = stylize_files(Path(content), given[0], Path(out), given[1], (), *others, options, quiet=True)
     return [Path(one["out"]).name for one in done]
 
 
@@ -350,6 +390,41 @@ def test_the_photo_is_never_replaced(album: Path, content: str, out: str) -> Non
     with pytest.raises(GanvasError, match="itself"):
         run_files(content, "painting.png", out=out)
     assert (Path("photo.png").read_bytes(), (album / "z.png").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "written", "words"),
+    [
+        ("photo.png", {"out": "painting.png"}, "--out would replace"),
+        ("photo.png", {"out": "mask.png"}, "--out would replace"),
+        ("photo.png", {"out": "out.png", "preview": "painting.png"}, "--preview would replace"),
+        ("photo.png", {"out": "out.png", "gif": "mask.png"}, "--gif would replace"),
+        ("photos", {"out": "."}, r"^z\.png is an input itself: --out would replace"),
+        ("photos", {"out": "done", "init": "done/z.png"}, "--out would replace"),
+    ],
+)
+def test_paintings_and_masks_are_never_replaced(album: Path, content: str, written: dict[str, str], words: str) -> None:
+    Path("done").mkdir()
+    for name in ("mask.png", "z.png", "done/z.png"):
+        Image.new("L", (20, 20), 255).save(name)
+    before = {path: path.read_bytes() for path in Path().rglob("*.png") if path.is_file()}
+    with pytest.raises(GanvasError, match=words):
+        run_files(content, "painting.png", "z.png", masks=["mask.png"] * 2, **written)
+    assert {path: path.read_bytes() for path in Path().rglob("*.png") if path.is_file()} == before
+
+
+def test_init_may_be_the_file_of_the_result(files: tuple[Path, Path]) -> None:
+    """It is read before the photo is written there."""
+    Image.new("RGB", (64, 48), "red").save("out.png")
+    plan = plan_transfer("photo.png", ["painting.png"], (), (), resolve_options(None, {**QUICK, "init": "out.png"}))
+    plan.source.save("out.png")
+    red = torch.tensor([1.0, -1, -1]).view(1, 3, 1, 1).expand(1, 3, 24, 32)
+    torch.testing.assert_close(plan.initial_image((24, 32)), red)
+
+
+def test_photos_of_every_image_format_are_found(album: Path) -> None:
+    Path("photos/a.png").rename("photos/b.jfif")
+    assert run_files("photos", "painting.png", strength=0.0) == ["a.png", "b.png", "z.png"]
 
 
 def test_an_invisible_photo_is_copied_and_an_invisible_style_refused(files: tuple[Path, Path]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganvas.style.colours import MAX_GAIN, luminance, match_palette, palette_statistics, replace_luminance
+from ganvas.style.colours import MAX_GAIN, MIN_VARIANCE, luminance, match_palette, palette_statistics, replace_luminance
 from ganvas.style.losses import WassersteinDistance, content_distance, gram_distance, moment_sums, total_variation
 
 
@@ -111,6 +111,19 @@ def test_match_palette_gives_the_statistics_of_the_palette() -> None:
     assert torch.allclose(palette_statistics(painted), palette_statistics(y), atol=2e-3)
     rank = luminance(x).flatten().argsort(), luminance(painted).flatten().argsort()
     assert torch.corrcoef(torch.stack(rank).double().argsort(1).double())[0, 1] > 0.5, "light stays lighter than dark"
+
+
+def test_match_palette_of_muted_colours() -> None:
+    """A luminance of std 0.3 and chrominances of std 0.03: products of their variances are far below a variance."""
+    x = 0.3 * torch.randn(1, 1, 30, 30) + 0.03 * torch.randn(1, 3, 30, 30)
+    x = x.double().clamp(-0.9, 0.9)
+    own = palette_statistics(x)
+    assert torch.allclose(match_palette(x, own, own), x, atol=1e-6)
+    bright = 0.5 * torch.rand(1, 3, 30, 30, dtype=torch.double) - 0.25
+    grey = x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    painted = match_palette(bright, palette_statistics(bright), palette_statistics(grey))
+    chrominance = painted - painted.mean(1, keepdim=True)
+    assert float(chrominance.square().mean((2, 3)).max()) < 1.01 * MIN_VARIANCE, "a grey palette leaves no colours"
 
 
 def test_match_palette_limits_the_gain_of_noise() -> None:

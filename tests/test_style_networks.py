@@ -1,20 +1,23 @@
 """Networks of style transfer: features equal an independent computation, with and without tiles."""
 
+import math
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganvas.errors import GanvasError
 from ganvas.features import layers, weights
 from ganvas.features.eye import LAYER_NAMES, load_eye
 from ganvas.features.layers import VGG19_BLOCKS, FeatureNetwork
+from ganvas.style.images import MIN_SIDE
 from ganvas.style.objective import FeatureLayers, StyleObjective, StyleTarget
 from ganvas.style.tiles import split_into_tiles
 
@@ -43,10 +46,12 @@ def small_vgg(blocks: int = 2) -> dict[str, Tensor]:
     return found
 
 
-def small_squeezenet() -> dict[str, Tensor]:
+def small_squeezenet(fires: int = 4) -> dict[str, Tensor]:
+    """Random weights of SqueezeNet's shapes, to this fire module."""
     shapes = {"features.0": (64, 3, 3)}
     before = 64
-    for place, (squeezed, expanded) in zip((3, 4, 6, 7), layers.SQUEEZENET_FIRES, strict=False):
+    places = (3, 4, 6, 7, 9, 10, 11, 12)[:fires]
+    for place, (squeezed, expanded) in zip(places, layers.SQUEEZENET_FIRES, strict=False):
         shapes |= {
             f"features.{place}.squeeze": (squeezed, before, 1),
             f"features.{place}.expand1x1": (expanded, squeezed, 1),
@@ -169,6 +174,39 @@ def test_gradient_in_tiles_equals_that_of_the_whole(statistic: str, masked: bool
     assert (tiles.content, tiles.tv) == pytest.approx((whole.content, whole.tv), rel=1e-4)
     worst = float((tiles.gradient - whole.gradient).abs().max() / whole.gradient.abs().max())
     assert worst < 1e-3, "no seam"
+
+
+def test_smallest_image_has_a_position_of_every_layer() -> None:
+    images = torch.zeros(1, 3, MIN_SIDE, 40)
+    for network in (layers.build_eye(), layers.build_squeezenet(small_squeezenet(8))):
+        assert network.layer_names[-1] in ("relu4_2", "fire9")
+        assert all(min(f.shape[2:]) > 0 for f in network.features(images, network.layer_names).values())
+
+
+@pytest.mark.parametrize("part", [(..., slice(33, None), slice(None)), (..., slice(None), slice(64, None))])
+@pytest.mark.parametrize("statistic", ["gram", "wasserstein"])
+def test_mask_at_a_border_where_pools_round_down(statistic: str, part: tuple[Any, ...]) -> None:
+    network = FeatureNetwork("rounded")
+    network.append("relu1_1", layers.ConvReLU(3, 4, 3, padding=1), 3, padding=1)
+    network.append("pool1", nn.MaxPool2d(16), 16, 16)
+    network.append("relu2_1", layers.ConvReLU(4, 4, 3, padding=1), 3, padding=1)
+    network.double().requires_grad_(False)
+    mask, image = torch.zeros(1, 1, 43, 70).double(), torch.rand(1, 3, 43, 70).double()
+    mask[part] = 1
+    values = []
+    for tile in (None, 32):
+        feature_layers = FeatureLayers(network, {"relu1_1": 0.5, "relu2_1": 0.5}, {"rgb": 1.0}, tile)
+        statistics = feature_layers.statistics(image.flip(1), mask)
+        assert all(value.isfinite().all() for value in statistics.values())
+        objective = StyleObjective(
+            feature_layers, image, [StyleTarget(mask, statistics)], statistic=statistic, content_weight=1, tv_weight=1
+        )
+        values.append(objective(image))
+    assert len(objective.tiles) == 2
+    assert math.isfinite(values[0].loss)
+    assert values[1].loss == pytest.approx(values[0].loss, rel=1e-4)
+    worst = float((values[1].gradient - values[0].gradient).abs().max() / values[0].gradient.abs().max())
+    assert worst < 1e-3
 
 
 @pytest.mark.parametrize(("statistic", "layer"), [("gram", "relu2_1"), ("wasserstein", "patches")])

@@ -75,6 +75,14 @@ def test_bounded_lbfgs_restarts_from_its_best_image() -> None:
     torch.testing.assert_close(image, quadratic.minimum.clamp(-1, 1), rtol=0, atol=1e-2)
 
 
+def test_bounded_lbfgs_stays_where_the_gradient_is_0() -> None:
+    losses, image = minimise(
+        BoundedLBFGS(resolve_options(None, {})), lambda x: LossValue(1.0, 0.0, 0.0, 0.0, torch.zeros_like(x)), 3
+    )
+    assert losses == [1.0] * 3
+    assert not image.any()
+
+
 def test_result_of_adam_is_the_weighted_mean_of_the_newest_images() -> None:
     quadratic = Quadratic()
     _, last = minimise(AveragedAdam(resolve_options(None, {"optimiser": "adam", "average": 0})), quadratic, 10)

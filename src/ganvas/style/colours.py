@@ -30,7 +30,8 @@ def match_palette(images: Tensor, own: Tensor, target: Tensor) -> Tensor:
     (mean, covariance), (target_mean, target_covariance) = _mean_and_covariance(own), _mean_and_covariance(target)
     root = _matrix_power(covariance, 0.5)
     inverse = _matrix_power(covariance, -0.5)
-    values, vectors = eigh(inverse @ _matrix_power(root @ target_covariance @ root, 0.5) @ inverse)
+    overlap = _matrix_power(root @ target_covariance @ root, 0.5, MIN_VARIANCE**2 / 10)
+    values, vectors = eigh(inverse @ overlap @ inverse)
     matrix = ((vectors * values.clamp(max=MAX_GAIN)) @ vectors.T).to(images)
     flat = matrix @ (images[0].flatten(1) - mean.to(images)) + target_mean.to(images)
     return flat.clamp(-1, 1).view_as(images)
@@ -55,6 +56,7 @@ def _mean_and_covariance(statistics: Tensor) -> tuple[Tensor, Tensor]:
     return mean, statistics[:, :-1] - mean @ mean.T + MIN_VARIANCE * torch.eye(3, dtype=torch.double)
 
 
-def _matrix_power(matrix: Tensor, exponent: float) -> Tensor:
+def _matrix_power(matrix: Tensor, exponent: float, least: float = MIN_VARIANCE / 10) -> Tensor:
+    """A power of a symmetric matrix whose eigenvalues are at least `least`, but for rounding."""
     values, vectors = eigh(matrix)
-    return (vectors * values.clamp(min=MIN_VARIANCE / 10) ** exponent) @ vectors.T
+    return (vectors * values.clamp(min=least) ** exponent) @ vectors.T

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ganvas.animation import save_animation
+from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.errors import GanvasError
 from ganvas.interrupts import raise_on_signal
 from ganvas.progress import ProgressBar, format_duration, format_rate
@@ -25,8 +26,6 @@ PREVIEW_INTERVAL = 1.0
 MAX_FRAMES, MAX_FRAME_SIDE, FRAMES_PER_SECOND = 60, 512, 12
 """Of an animation: the approximate number of frames, their longer side in pixels, and their rate."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")
-
 
 def stylize_files(
     content: Path, styles: Sequence[Path], out: Path, masks: Sequence[Path], style_masks: Sequence[Path],
@@ -35,8 +34,9 @@ def stylize_files(
     """Stylizes a photo, or every photo of a folder, and yields the facts of each result.
 
     Raises:
-        GanvasError: what happened, what was expected, the fix. A photo of a folder that cannot be drawn is left out;
-            at the end they are named.
+        GanvasError: what happened, what was expected, the fix. A result that would replace an image that is read is
+            refused; but --init may be the result of a single photo. A photo of a folder that cannot be drawn is left
+            out; at the end they are named.
         KeyboardInterrupt: interrupted by Ctrl-C or SIGTERM; the current image is in `out`.
     """
     options = resolve_options(options, {})
@@ -46,13 +46,15 @@ def stylize_files(
         if out.suffix:
             raise GanvasError(f"{out} is a file's name, and {content} a folder.", fix="--out FOLDER")
         raise GanvasError("--gif and --preview are for a single photo.", fix="leave them out, or name one photo.")
-    for file in filter(None, (out, preview, gif)):
-        if file.exists() and content.exists() and file.samefile(content):
-            raise GanvasError(f"{file} is the {'folder' if folder else 'photo'} itself.", fix="choose another --out.")
+    results = [out / name for name in _result_names(photos)] if folder else [out]
+    inputs = [content, *photos, *styles, *masks, *style_masks]
+    if folder and options.init not in ("content", "noise"):
+        inputs.append(Path(options.init))
+    for flag, files in (("--out", [out, *results]), ("--preview", [preview]), ("--gif", [gif])):
+        _refuse_to_replace(inputs, files, flag)
     failures: dict[str, GanvasError] = {}
     planned = False
-    for photo, name in zip(photos, _result_names(photos), strict=True):
-        file = out / name if folder else out
+    for photo, file in zip(photos, results, strict=True):
         try:
             transfer = plan_transfer(photo, styles, masks, style_masks, options)
             planned = True
@@ -78,6 +80,27 @@ def stylize_files(
         )
 
 
+def _refuse_to_replace(inputs: Iterable[Path], files: Iterable[Path | None], flag: str) -> None:
+    """Checks that no file that is written is one that is read, also by another path.
+
+    Raises:
+        GanvasError: one is.
+    """
+    read = {_identify(file) for file in inputs} - {None}
+    for file in files:
+        if file is not None and _identify(file) in read:
+            raise GanvasError(f"{file} is an input itself: {flag} would replace it.", fix=f"choose another {flag}.")
+
+
+def _identify(file: Path) -> tuple[int, int] | None:
+    """What all paths to a file have in common; None if it cannot be found."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _find_photos(folder: Path) -> list[Path]:
     """The image files directly in a folder, by their endings; hidden ones are left out.
 
@@ -88,9 +111,9 @@ def _find_photos(folder: Path) -> list[Path]:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and not file.is_dir())
     except OSError as error:
         raise GanvasError(f"{folder} cannot be read: {error.strerror}.", expected="a folder of photos") from error
-    photos = [file for file in files if file.suffix.lower() in SUFFIXES]
+    photos = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if not photos:
-        raise GanvasError(f"There is no image in {folder}.", expected=f"files in {', '.join(SUFFIXES)}")
+        raise GanvasError(f"There is no image in {folder}.", expected=f"files in {', '.join(sorted(IMAGE_SUFFIXES))}")
     return photos
 
 

@@ -21,8 +21,8 @@ from ganvas.files import to_path
 from ganvas.reading import describe_reason, read_bytes
 from ganvas.style.scales import fit_longer_side
 
-MIN_SIDE = 16
-"""Lower bound of the shorter side, in pixels, at the size of the result."""
+MIN_SIDE = 17
+"""Lower bound of the shorter side, in pixels: SqueezeNet has no position of fire6 in an image of 16."""
 
 IMAGE = "an image file, or pixels uint8 [1|3|4 height width]"
 
@@ -114,16 +114,24 @@ def load_image(source: ImageSource, size: int | None, *, enlarge: bool = True) -
 
 
 def load_mask(source: ImageSource, size: tuple[int, int]) -> Tensor:
-    """Loads a grey image of any size -> float [1 1 h w] in [0, 1], white being 1.
+    """Loads a grey image of any size -> float [1 1 h w] in [0, 1], opaque white being 1, transparent pixels 0.
 
     Raises:
         GanvasError: not an image, or black everywhere.
     """
-    planes = to_unit(torch.from_numpy(load_image(source, None).pixels)[None]).mean(1, keepdim=True) / 2 + 0.5
+    image = load_image(source, None)
+    planes = to_tensor(image).mean(1, keepdim=True) / 2 + 0.5
+    if (opacity := to_opacity(image)) is not None:
+        planes = planes * opacity
     fitted = F.interpolate(planes, size, mode="bilinear", antialias=True).clamp(0, 1)
     if fitted.max() < 0.5:
-        raise GanvasError(f"The mask {source} is black everywhere.", expected="white where it applies")
+        raise GanvasError(f"{name_mask(source)} is black everywhere.", expected="white where it applies")
     return fitted
+
+
+def name_mask(source: ImageSource) -> str:
+    """A mask in a message, at its beginning."""
+    return f"The mask {source}" if isinstance(source, str | Path) else "A mask"
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -136,6 +144,11 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 def to_tensor(image: StyleImage) -> Tensor:
     """The colours as float [1 3 h w] in [-1, 1]."""
     return to_unit(torch.from_numpy(image.pixels)[None])
+
+
+def to_opacity(image: StyleImage) -> Tensor | None:
+    """The opacity as float [1 1 h w] in [0, 1], or None if the image is opaque."""
+    return None if image.opacity is None else torch.from_numpy(image.opacity)[None, None].float() / 255
 
 
 def to_pixels(images: Tensor) -> np.ndarray:

@@ -88,8 +88,8 @@ class FeatureLayers:
         own = tile.crop_features(features, stride)
         if mask is None:
             return own, None
-        weights = F.avg_pool2d(tile.crop_input(mask), stride, ceil_mode=True)
-        return own, tile.crop_features(weights, stride)[:, :, : own.shape[2], : own.shape[3]]
+        weights = tile.crop_features(F.avg_pool2d(tile.crop_input(mask), stride, ceil_mode=True), stride)
+        return own, _fold_border(weights, own.shape[2:])
 
 
 @dataclass(frozen=True)
@@ -204,6 +204,18 @@ class StyleObjective:
             for name, weight in self.layers.style.items()
         ]
         return torch.stack(terms).sum()
+
+
+def _fold_border(weights: Tensor, size: Sequence[int]) -> Tensor:
+    """A pooled mask [1 1 h w] -> [1 1 *size]: what lies beyond the last position counts as its part.
+
+    Pools that round down have no position for the lower and the right border. A mask there still has a weight.
+    """
+    for axis, count in zip((2, 3), size, strict=True):
+        if weights.shape[axis] > count:
+            inside, border = weights.tensor_split([count - 1], axis)
+            weights = torch.cat([inside, border.mean(axis, keepdim=True)], axis)
+    return weights
 
 
 def _style_distance(statistic: str, target: Tensor) -> Callable[[Tensor], Tensor]:

@@ -48,7 +48,8 @@ class BoundedLBFGS:
             previous = image.detach().clone()
             value = _step(optimiser, image, objective)
             state = optimiser.state[image]
-            state["d"] = (image.detach() - previous).flatten() / state["t"]
+            if "t" in state:  # PyTorch takes no first step where the gradient is 0
+                state["d"] = (image.detach() - previous).flatten() / state["t"]
             if value.loss < lowest:
                 best, lowest = previous, value.loss
             elif value.loss > RESTART_RATIO * lowest:

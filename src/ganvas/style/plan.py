@@ -1,5 +1,6 @@
 """The inputs of a style transfer (images, masks, network, layers), and from these the objective of each scale."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,9 @@ MEMORY_FRACTION = 0.8
 PASS_FACTOR = 3.0
 """Memory of a pass over that of its graph: gradients and the libraries' buffers (docs/results.md)."""
 
+FORWARD_FACTOR = 1.5
+"""Likewise of a pass without a graph, for statistics: the layers, and two buffers of the size of the largest."""
+
 
 @dataclass(frozen=True, eq=False)
 class TransferPlan:
@@ -39,6 +43,7 @@ class TransferPlan:
         style_weights: one for each painting; they add up to 1.
         masks: where each style applies, float [1 1 h w] in [0, 1]; empty: every style everywhere.
         style_masks: the part of each painting whose style is used, float [1 1 h' w'] in [0, 1], or None.
+        initial: the initial image if it is a file, of its own size.
         memory: estimated bytes.
     """
 
@@ -48,6 +53,7 @@ class TransferPlan:
     style_weights: Sequence[float]
     masks: Sequence[Tensor]
     style_masks: Sequence[Tensor | None]
+    initial: StyleImage | None
     layers: FeatureLayers
     options: StyleOptions
     memory: int
@@ -69,13 +75,12 @@ class TransferPlan:
 
     def initial_image(self, size: tuple[int, int]) -> Tensor:
         """The initial image, float [1 3 *size] in [-1, 1]."""
+        if self.initial is not None:
+            return images.resize(images.to_tensor(self.initial).to(self.content.device), size)
         if self.options.init == "content":
             return self._palette_matched_photo(size)
-        if self.options.init == "noise":
-            noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(self.options.seed))
-            return (noise * 2 - 1).to(self.content.device)
-        initial = images.to_tensor(images.load_image(self.options.init, None)).to(self.content.device)
-        return images.resize(initial, size)
+        noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(self.options.seed))
+        return (noise * 2 - 1).to(self.content.device)
 
     def coverage(self, size: tuple[int, int]) -> Tensor | None:
         """The union of the masks, float [1 1 *size] in [0, 1]; None: the whole image."""
@@ -88,8 +93,8 @@ class TransferPlan:
     ) -> list[tuple[Tensor | None, list[tuple[Tensor, Tensor | None, float]]]]:
         """(mask, [(style, its style mask, its weight) …]) at one scale."""
         factor = max(size) / max(self.content.shape[2:])
-        opaque = _opacity_mask(self.source, self.content.device)
-        opaque = None if opaque is None else _resize_mask(opaque, size)
+        opaque = images.to_opacity(self.source)
+        opaque = None if opaque is None else _resize_mask(opaque.to(self.content.device), size)
         parts = []
         for style, mask, weight in zip(self.styles, self.style_masks, self.style_weights, strict=True):
             scaled = tuple(max(images.MIN_SIDE, round(side * factor)) for side in style.shape[2:])
@@ -132,7 +137,8 @@ def plan_transfer(
     """Loads images, masks and network, and estimates the memory.
 
     Raises:
-        GanvasError: a file cannot be read, the numbers of styles and masks differ, or the memory does not suffice.
+        GanvasError: a file cannot be read, the numbers of styles and masks differ, a mask covers nothing visible, or
+            the memory does not suffice.
     """
     _check_counts(styles, masks, style_masks, options)
     device = devices.select_device(options.device)
@@ -141,20 +147,22 @@ def plan_transfer(
     image = images.to_tensor(source).to(device)
     limit = round(options.size * options.style_scale)
     paintings = [_load_painting(style, limit) for style in styles]
-    size = (image.shape[2], image.shape[3])
-    parts = [
-        images.load_mask(style_masks[i], p.pixels.shape[1:]).to(device) if style_masks else _opacity_mask(p, device)
-        for i, p in enumerate(paintings)
-    ]
-    if options.init not in ("content", "noise"):
-        images.load_image(options.init, None)
+    parts = [images.to_opacity(painting) for painting in paintings]
+    if style_masks:
+        parts = [
+            _load_mask(mask, painting) * (1 if part is None else part)
+            for mask, painting, part in zip(style_masks, paintings, parts, strict=True)
+        ]
+    initial = None if options.init in ("content", "noise") else images.load_image(options.init, None)
     network = load_network(options.network, options.weights).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     layers = FeatureLayers(network, *choose_layers(network, options))
-    layers, memory = fit_tiles(layers, size, options.tile, devices.free_bytes(device))
+    sizes = [(pixels.shape[1], pixels.shape[2]) for pixels in (source.pixels, *(p.pixels for p in paintings))]
+    layers, memory = fit_tiles(layers, sizes[0], sizes[1:], options.tile, devices.free_bytes(device))
     given = options.style_weights or (1.0,) * len(styles)
     return TransferPlan(
         source, image, [images.to_tensor(p).to(device) for p in paintings], [w / sum(given) for w in given],
-        [images.load_mask(mask, size).to(device) for mask in masks], parts, layers, options, memory,
+        [_load_mask(mask, source).to(device) for mask in masks],
+        [None if part is None else part.to(device) for part in parts], initial, layers, options, memory,
     )  # fmt: skip
 
 
@@ -167,6 +175,21 @@ def _load_painting(style: ImageSource, size: int) -> StyleImage:
             fix="remove its transparency, or name another style.",
         )
     return painting
+
+
+def _load_mask(mask: ImageSource, image: StyleImage) -> Tensor:
+    """A mask at the size of an image, float [1 1 h w] in [0, 1].
+
+    Raises:
+        GanvasError: it cannot be read, or it is black wherever the image is visible.
+    """
+    loaded, opacity = images.load_mask(mask, image.pixels.shape[1:]), images.to_opacity(image)
+    if opacity is not None and image.is_visible and not (loaded * opacity).any():
+        raise GanvasError(
+            f"{images.name_mask(mask)} covers nothing visible: the image is transparent there.",
+            expected="white where the image is visible",
+        )
+    return loaded
 
 
 def choose_layers(network: FeatureNetwork, options: StyleOptions) -> tuple[dict[str, float], dict[str, float]]:
@@ -190,27 +213,38 @@ def choose_layers(network: FeatureNetwork, options: StyleOptions) -> tuple[dict[
 
 
 def fit_tiles(
-    layers: FeatureLayers, size: tuple[int, int], tile_size: int | None, free: int
+    layers: FeatureLayers,
+    size: tuple[int, int],
+    painting_sizes: Sequence[tuple[int, int]],
+    tile_size: int | None,
+    free: int,
 ) -> tuple[FeatureLayers, int]:
-    """Chooses tiles where the whole image does not fit into `free` bytes; returns also the estimated bytes.
+    """Chooses tiles where the result or a painting does not fit into `free` bytes; returns also the estimated bytes.
 
     The memory of a graph is linear in its pixels, so it is measured on two small images and extrapolated.
+
+    Args:
+        size: height and width of the result.
+        painting_sizes: those of the paintings.
 
     Raises:
         GanvasError: not even the smallest tiles fit.
     """
     small, large = (_graph_bytes(layers, side) for side in (64, 96))
-    per_pixel = PASS_FACTOR * (large - small) / (96**2 - 64**2)
-    fixed = 4 * 3 * (10 + 2 * HISTORY_SIZE) * size[0] * size[1]  # image, photo, gradients, and the history of L-BFGS
+    per_pixel = (large - small) / (96**2 - 64**2)
+    images_held = (10 + 2 * HISTORY_SIZE) * math.prod(size)  # image, photo, gradients, and the history of L-BFGS
+    images_held += 2 * sum(math.prod(painting) for painting in painting_sizes)  # as loaded, and with other colours
+    passes = [(PASS_FACTOR, size), *((FORWARD_FACTOR, painting) for painting in painting_sizes)]
     margin = 2 * max(layers.network.receptive_radius(name) for name in {*layers.style, *layers.content})
 
     def memory(side: int | None) -> int:
-        height, width = size if side is None else (min(side + margin, length) for length in size)
-        return round(fixed + per_pixel * height * width)
+        most = math.inf if side is None else side + margin
+        largest = max(factor * math.prod(min(most, length) for length in lengths) for factor, lengths in passes)
+        return round(4 * 3 * images_held + per_pixel * largest)
 
     if tile_size is None and memory(None) > MEMORY_FRACTION * free:
         tile_size = next((side for side in range(4096, 32, -32) if memory(side) <= MEMORY_FRACTION * free), 32)
-    if tile_size is not None and tile_size >= max(size):
+    if tile_size is not None and tile_size >= max(max(lengths) for _, lengths in passes):
         tile_size = None
     if memory(tile_size) > MEMORY_FRACTION * free:
         tiles = "" if tile_size is None else f" even in tiles of {tile_size}"
@@ -261,9 +295,3 @@ def _mix_statistics(weighted: Sequence[tuple[float, Statistics]]) -> Statistics:
 
 def _resize_mask(mask: Tensor, size: tuple[int, ...]) -> Tensor:
     return F.interpolate(mask, size, mode="area")
-
-
-def _opacity_mask(image: StyleImage, device: torch.device) -> Tensor | None:
-    if image.opacity is None:
-        return None
-    return torch.from_numpy(image.opacity)[None, None].to(device).float() / 255

@@ -47,7 +47,8 @@ def split_into_tiles(height: int, width: int, side: int | None, margin: int, str
     """The tiles of an image, row by row.
 
     Args:
-        side: of the part that a tile owns, in pixels, rounded up to the stride; None: one tile, the whole image.
+        side: of the part that a tile owns, in pixels, rounded up to the stride; None: one tile, the whole image. The
+            last tile of a row or a column owns up to a stride more, as a layer may have no position in so little.
         margin: pixels that a tile reads beyond its own part on each side, rounded up to the stride.
         stride: of the deepest layer.
     """
@@ -56,9 +57,10 @@ def split_into_tiles(height: int, width: int, side: int | None, margin: int, str
 
 def _spans(length: int, side: int | None, margin: int, stride: int) -> list[Span]:
     side, margin = (_round_up(length if side is None else side, stride), _round_up(margin, stride))
+    starts = range(0, max(1, length - stride), side)
     spans = []
-    for own in range(0, length, side):
-        last = own + side >= length
+    for own in starts:
+        last = own == starts[-1]
         stop = length if last else min(length, own + side + margin)
         spans.append(Span(max(0, own - margin), stop, own, None if last else own + side))
     return spans

@@ -96,9 +96,6 @@ def stylize(
     Raises:
         GanvasError: what happened, what was expected, the fix.
     """
-    for name, given in (("masks", masks), ("style_masks", style_masks)):
-        if not isinstance(given, list | tuple):
-            raise GanvasError(f"{name} is {describe_value(given)}.", expected="a list of images, one for each style")
     if isinstance(styles, (str, np.ndarray, StyleImage)) or not isinstance(styles, Sequence):
         styles = [styles]
     for name, given in (("masks", masks), ("style_masks", style_masks)):
