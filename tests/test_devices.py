@@ -170,6 +170,14 @@ def test_a_missing_operation_is_explained(kind: str) -> None:
     assert "--device cpu" in explained.fix
 
 
+def test_sizes_that_an_operation_lacks_do_not_fall_back() -> None:
+    """PyTorch issue 96056: the variable has no effect on them."""
+    text = "Adaptive pool MPS: input sizes must be divisible by output sizes. It is not implemented on MPS device yet."
+    explained = devices.explain_missing_operation(NotImplementedError(text))
+    assert explained is not None
+    assert explained.fix == "--device cpu."
+
+
 @pytest.mark.parametrize(
     "error", [NotImplementedError("not yet"), RuntimeError("for the MPS device"), NotImplementedError()]
 )

@@ -301,6 +301,28 @@ def test_style_mixing_takes_coarse_layers_of_rows_and_fine_ones_of_columns(tmp_p
             sampler.mix([0], [1], layers=layers)
 
 
+def test_latents_are_indexed_and_iterated(tmp_path: Path) -> None:
+    sampler = ganvas.load(make_snapshot(tmp_path / "s", "mlp", Shape(1, 8, 8, 3)))
+    latents = sampler.latents([4, 5, 6])
+    images = sampler.draw(latents)
+    for chosen, number in ((latents[1], 1), (latents[-1], 2), (latents[:1], 0), (latents[[2]], 2)):
+        assert np.array_equal(sampler.draw(chosen), images[[number]])
+    assert np.array_equal(np.concatenate([sampler.draw(one) for one in latents]), images)
+    with pytest.raises(IndexError):
+        latents[3]
+
+
+def test_latents_that_are_none_are_refused(tmp_path: Path) -> None:
+    sampler = ganvas.load(make_snapshot(tmp_path / "s", "mlp", Shape(1, 8, 8, 3)))
+    latents = sampler.latents([4, 5])
+    for styles in (latents.styles[0], latents.styles[:, 0], latents.styles[:0]):
+        with pytest.raises(GanvasError, match=r"These latents are \["):
+            sampler.draw(Latents(styles, None, "z"))
+    for label in (-1, 3):
+        with pytest.raises(GanvasError, match=f"have class {label}"):
+            sampler.draw(dataclasses.replace(latents, labels=torch.tensor([0, label])))
+
+
 def test_style_mixing_takes_any_layers(tmp_path: Path) -> None:
     sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0)))
     one, other = (sampler.latents([seed]).styles[0] for seed in (0, 5))
@@ -313,7 +335,7 @@ def test_style_mixing_takes_any_layers(tmp_path: Path) -> None:
         with pytest.raises(GanvasError, match=r"coarse|--layers"):
             sampler.mix([0], [5], layers=layers)
     assert [parse_layers(text) for text in (None, "4", "0-2,5", "5-5")] == [None, 4, [0, 1, 2, 5], [5]]
-    for text in ("", "x", "-1", "2-", "3-1", "0,,1", "²"):
+    for text in ("", "x", "-1", "2-", "3-1", "3-1,5", "0,,1", "²"):
         with pytest.raises(GanvasError, match="--layers is"):
             parse_layers(text)
 
@@ -334,7 +356,7 @@ def test_noise_is_changed_in_some_layers_or_all_and_only_in_a_copy(tmp_path: Pat
     assert np.array_equal(sampler.sample([3]), before)
     large = change_noise(sampler, str(2**63 - 1)).generator.noise
     assert not torch.equal(large[0], change_noise(sampler, str(2**32 - 1)).generator.noise[0])
-    for noise in (str(2**63), "x", "-1", "", "7:", "7:99", "7:2-1", "none:x"):
+    for noise in (str(2**63), "x", "-1", "", "7:", "7:99", "7:2-1", "7:2-1,3", "none:x"):
         with pytest.raises(GanvasError, match="--noise"):
             change_noise(sampler, noise)
     with pytest.raises(GanvasError, match="no noise"):

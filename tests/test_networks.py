@@ -1,7 +1,8 @@
 """Parameter counts of the classic networks; every family at any size, channel count and class count."""
 
 import copy
-from typing import get_args
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from ganvas.config import Network, replace
 from ganvas.config.families import CNN, MLP
 from ganvas.game.moves import Game
 from ganvas.game.objectives import OBJECTIVES
-from ganvas.networks import Shape, build, count_flops, count_parameters
-from ganvas.networks.layers import ToImage
+from ganvas.networks import Shape, build, count_flops, count_parameters, layers
+from ganvas.networks.layers import ToImage, average_pool, pool_by_matrices
 
 HALVED = {
     f"{family}-halved": replace(NARROW[family], width=32, full_width_stages=1)
@@ -130,3 +131,28 @@ def test_fewer_channels_at_large_sizes(name: str) -> None:
     halved, full = (build(replace(HALVED[name], full_width_stages=n), shape)[0] for n in (1, 4))
     assert count_flops(halved, z) < count_flops(full, z) / 4
     assert {w.shape[0] for w in halved.parameters() if w.dim() == 4} >= {16, 8}
+
+
+@pytest.mark.parametrize("size", [(28, 28), (100, 64), (7, 5), (3, 20)])
+@pytest.mark.parametrize("to", [(8, 8), (2, 3)])
+def test_pooling_by_matrices_gives_the_means_of_adaptive_pooling(size: tuple[int, int], to: tuple[int, int]) -> None:
+    x, y = (torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)).requires_grad_() for _ in range(2))
+    expected, found = torch.nn.functional.adaptive_avg_pool2d(x, to), pool_by_matrices(y, to)
+    assert torch.allclose(found, expected, atol=1e-6)
+    expected.square().sum().backward()
+    found.square().sum().backward()
+    assert x.grad is not None
+    assert y.grad is not None
+    assert torch.allclose(y.grad, x.grad, atol=1e-6)
+
+
+def test_only_mps_pools_by_matrices_and_only_where_sides_do_not_divide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "pool_by_matrices", lambda *_: "matrices")
+    monkeypatch.setattr(layers.F, "adaptive_avg_pool2d", lambda *_: "PyTorch")
+
+    def pooled(device: str, *sides: int) -> Any:
+        x: Any = SimpleNamespace(device=torch.device(device), shape=(1, 1, *sides))
+        return average_pool(x, (8, 8))
+
+    assert [pooled("mps", 28, 28), pooled("mps", 32, 28), pooled("mps", 4, 4)] == ["matrices"] * 3
+    assert [pooled("mps", 32, 64), pooled("cpu", 28, 28), pooled("cuda", 28, 28)] == ["PyTorch"] * 3

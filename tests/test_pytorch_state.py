@@ -26,22 +26,28 @@ def nothing() -> Iterator[None]:
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
-    yield
-    torch.set_default_dtype(before)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager
 def default_device() -> Iterator[None]:
     torch.set_default_device("meta")
-    yield
-    torch.set_default_device(None)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
 
 
 @contextmanager
 def low_precision() -> Iterator[None]:
     torch.set_float32_matmul_precision("medium")
-    yield
-    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 CALLER_STATES = {
@@ -94,10 +100,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> ganvas.Run:
     return ganvas.train(small(), out=tmp_path_factory.mktemp("runs"), quiet=True)
 
 
+@pytest.fixture(scope="module")
+def run_with_classes(tmp_path_factory: pytest.TempPathFactory) -> ganvas.Run:
+    return ganvas.train(replace(small(), conditional=True), out=tmp_path_factory.mktemp("classes"), quiet=True)
+
+
 def sampled(run: ganvas.Run) -> str:
     sampler = ganvas.load(run)
     parts = [part.numpy() for part in sampler.sample_batches(range(70))]
     return digest(sampler.sample(range(5), truncation=0.7), *parts)
+
+
+def sampled_with_classes(run: ganvas.Run) -> str:
+    sampler = ganvas.load(run)
+    points = sampler.latents(range(2))
+    sheet = ganvas.directions(sampler, method="sefa").sheet(n=1)
+    walk = [part.numpy() for part in sampler.interpolate(latents=points, frames=2, loop=False)]
+    return digest(sampler.sample(range(5)), sampler.draw(points), sampler.mix([0, 1], points), np.asarray(sheet), *walk)
 
 
 def evaluated(run: ganvas.Run) -> str:
@@ -130,11 +149,22 @@ def test_training_is_the_same_in_any_caller_state(caller_state: str, expected: s
 
 @pytest.mark.parametrize("call", ["sample", pytest.param("evaluate", marks=pytest.mark.slow), "stylize"])
 def test_results_are_the_same_in_any_caller_state(call: str, run: ganvas.Run) -> None:
-    expected = CALLS[call](run)
+    check_in_any_caller_state(lambda: CALLS[call](run))
+
+
+def test_pictures_with_classes_are_the_same_in_any_caller_state(
+    run_with_classes: ganvas.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvas.latent_space.axes.SAMPLES", 64)
+    check_in_any_caller_state(lambda: sampled_with_classes(run_with_classes))
+
+
+def check_in_any_caller_state(call: Callable[[], str]) -> None:
+    expected = call()
     for name, caller_state in CALLER_STATES.items():
         with caller_state():
             before = state()
-            found = CALLS[call](run)
+            found = call()
             assert state() == before, name
         assert found == expected, name
 

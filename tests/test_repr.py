@@ -213,6 +213,19 @@ def make_samples(n: int = 6, channels: int = 3, size: int = 8) -> Samples:
     return Samples(images, np.arange(n) % 2, (EVIL, "b"))
 
 
+def test_labels_without_names_go_by_their_numbers() -> None:
+    images = np.zeros((3, 1, 8, 8), np.uint8)
+    samples = Samples(images, [2, 0, 2])
+    assert show(samples)[0] == "Samples(3 images, 8×8×1, 2 classes: uint8 [3, 1, 8, 8])"
+    named = Samples(images, np.array([2, 0, 2]), ("0", "1", "2"))
+    assert np.array_equal(np.asarray(samples.grid()), np.asarray(named.grid()))
+    assert samples[[0, 2]].labels.tolist() == [2, 2]
+    wrong: list[Any] = [[0.0, 1.0, 2.0], ["a", "b", "c"], [0, 1], [[0], [1], [2]], [[0], [1, 2], [3]], [True] * 3, 3]
+    for labels in wrong:
+        with pytest.raises(GanvasError, match="labels is"):
+            Samples(images, labels)
+
+
 @pytest.mark.parametrize(
     "select",
     [

@@ -16,6 +16,7 @@ from ganvas import image_io
 from ganvas.config import replace
 from ganvas.drawing import sample_latents
 from ganvas.errors import GanvasError
+from ganvas.latent_space.pictures import Request
 from ganvas.latents import slerp
 from ganvas.runs.folder import Run
 from ganvas.sampling import load
@@ -70,6 +71,47 @@ def test_grid_that_no_file_holds_is_refused_before_anything_is_computed(run: Run
         load(run).sample_grid(range(2_000), columns=1)
 
 
+def test_a_smaller_scale_helps_where_a_grid_is_too_large(run: Run) -> None:
+    sampler, request = load(run), Request(seeds="0-1999")
+    with pytest.raises(GanvasError, match=r"(?s)2,000 images would have 72×136,004 pixels.*a smaller --scale"):
+        request.check_grid(sampler, 1)
+    images, columns, names = request.grid(sampler, 1, 1)
+    assert image_io.make_grid(images, columns, row_names=names, scale=1).size == (12, 2 + 2000 * 10)
+    with pytest.raises(GanvasError) as refused:
+        Request(seeds="0-9999").check_grid(sampler, 1, 1)
+    assert "--scale" not in refused.value.fix
+
+
+def test_one_class_alone_helps_where_rows_are_classes(conditional: Run) -> None:
+    with pytest.raises(GanvasError, match=r"one class alone \(--class\)"):
+        Request(seeds="0-99").check_grid(load(conditional), None, 256)
+
+
+def test_a_grid_that_its_format_cannot_store_is_refused_before_it_is_drawn(run: Run, tmp_path: Path) -> None:
+    """Margins count: without them 6,550 rows of 8 pixels would fit."""
+    sampler, request = load(run), Request(seeds="0-6549")
+    with pytest.raises(GanvasError, match=r"(?s)would have 12×65,502 pixels.*at most .* 65,500 on a side"):
+        request.check_grid(sampler, 1, 1, tmp_path / "grid.jpg")
+    request = Request(seeds="0-1999")
+    request.check_grid(sampler, 1, 1, tmp_path / "grid.jpg")
+    refused = call_cli(
+        "sample", run.path, "--seeds", "0-1999", "--columns", 1, "--scale", 1, "--out", "g.webp", check=1
+    )
+    assert "16,383 on a side" in refused.stderr
+    assert "a .png file" in refused.stderr
+    image = Image.new("L", (1, 65_501))
+    for name in ("a.jpg", "a.webp"):
+        with pytest.raises(GanvasError, match=r"would have 1×65,501 pixels"):
+            image_io.save_image(image, tmp_path / name)
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_names_at_the_left_count(tmp_path: Path) -> None:
+    image_io.check_grid(1638, 1638, 8, 8, 1, path=tmp_path / "a.webp")
+    with pytest.raises(GanvasError, match="would have"):
+        image_io.check_grid(1638, 1638, 8, 8, 1, row_names=["cat"], path=tmp_path / "a.webp")
+
+
 def test_classes_have_names_and_seeds_have_ranges(conditional: Run) -> None:
     card = conditional.latest_snapshot / "card.json"
     card.write_text(card.read_text().replace('"4"', '"four"').replace('"5"', '"4"'))  # a name that looks like a number
@@ -81,6 +123,10 @@ def test_classes_have_names_and_seeds_have_ranges(conditional: Run) -> None:
     assert np.array_equal(sampler.sample_grid("0-3", label="four")[0], images)
     first = next(iter(sampler.interpolate("0,7", frames=1, label="four")))
     assert np.array_equal(first[0], images[0])
+    assert [sampler.find_class(one) for one in (4, "4", 5)] == [4, 5, 5], "a number is no name"
+    for number in (10, -1):
+        with pytest.raises(GanvasError, match=f"no class '{number}'"):
+            sampler.find_class(number)
     for wrong in ("forty", "11", ["four"]):
         with pytest.raises(GanvasError, match=r"no class|does not exist"):
             sampler.sample("0-3", label=wrong)
@@ -171,7 +217,7 @@ def test_seed_ranges(text: str, seeds: list[int]) -> None:
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "3-1", "1,,2", "-4"])
+@pytest.mark.parametrize("text", ["", "a", "3-1", "1,,2", "-4", "5-3,7", "0,9-8", "1-"])
 def test_bad_seed_range_is_refused(text: str) -> None:
     with pytest.raises(GanvasError, match="not a list of seeds"):
         parse_seeds(text)
@@ -219,7 +265,7 @@ def test_bad_requests_are_refused(run: Run) -> None:
         (["--video", "w.gif", "--frames", "0"], "--frames is 0"),
         (["--out", "config.txt/grid.png"], "could not be written"),
         (["--seeds", "0-99999999"], "too many seeds"),
-        (["--seeds", "0-999999"], "A grid of 1,000,000 images would have 64,000×64,000 pixels"),
+        (["--seeds", "0-999999"], "A grid of 1,000,000 images would have 68,004×68,004 pixels"),
         (["--label", "1", "--class", "2"], "given together"),
         (["--video", "w.gif", "--each", "folder"], "--video and --each were given together"),
         (["--video", "w.gif", "--out", "w.png"], "--video and --out were given together"),

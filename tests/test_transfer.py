@@ -1,5 +1,6 @@
 """--from and --freeze-d: weights are taken over where shapes agree, and frozen layers of D stay as they are."""
 
+import hashlib
 import itertools
 import json
 import shutil
@@ -242,6 +243,22 @@ def test_a_recipe_beside_a_run_starts_at_its_size_and_fully_grown(tmp_path: Path
     assert base.dataset.resolution == "16x16"
 
 
+@pytest.mark.parametrize(("recipe", "normed"), [("wgan", True), ("sngan", False)])
+def test_without_a_recipe_spectral_norm_is_that_of_the_run(
+    recipe: str, normed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvas.training.start.measure_speed", lambda *_: 1000.0)
+    config = replace(tiny(family="cnn", kimg=0.04), spectral_norm=normed)
+    origin = train(config, out=tmp_path, recipe=recipe, quiet=True)
+    _, base, _ = find_base(init_from=origin.path)
+    assert base.loss.spectral_norm == normed
+    found = transfer.find_origin(replace(base, init_from=str(origin.path)))
+    assert found is not None
+    transfer.check_fit(base, Shape(1, 8, 8), found)
+    _, base, _ = find_base(init_from=origin.latest_snapshot)
+    assert base.loss.spectral_norm == (not normed), "without a D it is the recipe's"
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(tiny(), out=tmp_path_factory.mktemp("digits"), quiet=True)
@@ -270,6 +287,32 @@ def test_the_lineage_is_in_configuration_and_card_and_is_shown(digits: Run, tmp_
     assert shown in repr(run)
     assert overview.summarise(run.path).origin == shown
     assert train(replace(tiny(), init_from=str(digits.path)), out=tmp_path, name="next", quiet=True) == run
+
+
+def test_the_lineage_names_the_weights_that_are_taken(
+    digits: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The origin saves once more while the other training begins."""
+    origin = Run(shutil.copytree(digits.path, tmp_path / "origin"))
+    other = train(replace(tiny(), seed=5), out=tmp_path, name="other", quiet=True)
+
+    def save_once_more(*_: object) -> float:
+        shutil.copy(other.state_file, origin.state_file)
+        return 1000.0
+
+    monkeypatch.setattr("ganvas.training.start.measure_speed", save_once_more)
+    run = train(replace(tiny(kimg=0.04), init_from=str(origin.path)), out=tmp_path, name="next", quiet=True)
+    digest = hashlib.sha256(other.state_file.read_bytes()).hexdigest()
+    assert run.metadata["lineage"]["sha256"] == digest
+    assert snapshot.load(run.latest_snapshot)[1].lineage == run.metadata["lineage"]
+
+
+def test_freezing_on_a_machine_with_several_gpus_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch warns where all of them are prepared for one."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.random, "_fork_rng_warned_already", False)
+    D = build(NARROW["cnn"], Shape(1, 8, 8))[1]
+    assert transfer.freeze_first_layers(D, 1, Shape(1, 8, 8), torch.device("cpu")) == ["layers.0"]
 
 
 @pytest.mark.parametrize(

@@ -138,12 +138,12 @@ def explain_missing_operation(error: BaseException) -> GanvasError | None:
     if not isinstance(error, NotImplementedError) or not any(f"{kind} " in text for kind in ("MPS", "XPU")):
         return None
     kind = "MPS" if "MPS " in text else "XPU"
-    operation = next((word.strip("'`\".") for word in text.split() if "aten::" in word), "an operation")
+    operation = next((word.strip("'`\".") for word in text.split() if "aten::" in word), None)
+    fallback = (
+        f"set the environment variable PYTORCH_ENABLE_{kind}_FALLBACK=1, which computes this operation on the CPU; or "
+    )
     return GanvasError(
-        f"PyTorch {torch.__version__} cannot compute {operation} on {kind}.",
+        f"PyTorch {torch.__version__} cannot compute {operation or 'an operation'} on {kind}.",
         expected="a GPU for which it has all operations that this network needs",
-        fix=(
-            f"set the environment variable PYTORCH_ENABLE_{kind}_FALLBACK=1, which computes this operation on the CPU; "
-            "or --device cpu."
-        ),
+        fix=f"{fallback if operation else ''}--device cpu.",  # what lacks only some sizes does not fall back
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -121,6 +122,12 @@ class GridPlan(NamedTuple):
     columns: int
     row_names: tuple[str, ...]
 
+    def check(self, height: int, width: int, scale: int | None = None, path: Path | None = None) -> None:
+        """Refuses it where no file holds the grid; see `image_io.check_grid`."""
+        n, names = len(self.seeds), self.row_names
+        fewer = "one class alone (--class), fewer seeds" if names else "fewer seeds"
+        image_io.check_grid(n, self.columns, height, width, scale, row_names=names, path=path, fewer=fewer)
+
 
 def plan_grid(
     seeds: list[int], label: int | str | None, columns: int | None, shape: Shape, class_names: tuple[str, ...]
@@ -128,16 +135,13 @@ def plan_grid(
     """The grid of these seeds, nearly square; of a generator with classes a row for each, unless one is chosen.
 
     Raises:
-        GanvasError: there are no seeds, fewer than one column, or more images than a file holds.
+        GanvasError: there are no seeds, or fewer than one column.
     """
     columns = None if columns is None else to_whole(columns, "--columns", 1)
     if not seeds:
         raise GanvasError("A grid has no seeds.", expected="at least one")
     if not shape.classes or label is not None:
-        plan = GridPlan(seeds, label, columns or math.isqrt(len(seeds) - 1) + 1, ())
-    else:
-        columns = min(columns or max(1, len(seeds) // shape.classes), len(seeds))
-        labels = [number for number in range(shape.classes) for _ in range(columns)]
-        plan = GridPlan(seeds[:columns] * shape.classes, labels, columns, class_names)
-    image_io.check_grid(len(plan.seeds), plan.columns, *shape[1:3])
-    return plan
+        return GridPlan(seeds, label, columns or math.isqrt(len(seeds) - 1) + 1, ())
+    columns = min(columns or max(1, len(seeds) // shape.classes), len(seeds))
+    labels = [number for number in range(shape.classes) for _ in range(columns)]
+    return GridPlan(seeds[:columns] * shape.classes, labels, columns, class_names)

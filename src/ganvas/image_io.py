@@ -19,6 +19,9 @@ MAX_GRID_SIDE = 65_500
 MAX_GRID_PIXELS = 2**28
 """The largest grid: JPEG stores no longer side, and this many RGB pixels need 800 MB of memory."""
 
+MAX_SIDES = {"JPEG": 65_500, "WEBP": 16_383}
+"""The longest side that a format stores, in pixels; the others store that of every grid."""
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -33,19 +36,37 @@ def to_pil(image: np.ndarray, scale: int = 1) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels.repeat(scale, 0).repeat(scale, 1)))
 
 
-def check_grid(n: int, columns: int, height: int, width: int, scale: int | None = None) -> None:
-    """Refuses a grid that is larger than a file of images can be; margins and names are not counted.
+def check_grid(
+    n: int,
+    columns: int,
+    height: int,
+    width: int,
+    scale: int | None = None,
+    *,
+    row_names: Sequence[str] = (),
+    path: Path | None = None,
+    fewer: str = "fewer seeds",
+) -> None:
+    """Refuses a grid of `make_grid` that is larger than a file of images can be.
+
+    Args:
+        path: the file, whose format may store less than others.
+        fewer: what makes the grid smaller, in words.
 
     Raises:
         GanvasError: it is too large.
     """
     scale = scale or choose_scale(height, width)
-    size = -(-n // columns) * height * scale, columns * width * scale
-    if max(size) > MAX_GRID_SIDE or size[0] * size[1] > MAX_GRID_PIXELS:
+    cell_h, cell_w, _ = _measure_cell(height, width, scale)
+    _, size = _measure_grid(n, columns, height, width, scale, row_names)
+    most = MAX_GRID_SIDE if path is None else MAX_SIDES.get(_find_format(path), MAX_GRID_SIDE)
+    if max(size) > most or -(-n // columns) * cell_h * columns * cell_w > MAX_GRID_PIXELS:
+        others = {"a smaller --scale": scale > 1, "a .png file": most < MAX_GRID_SIDE}
+        ways = [fewer, *(way for way, helps in others.items() if helps)]
         raise GanvasError(
-            f"A grid of {n:,} images would have {size[1]:,}×{size[0]:,} pixels.",
-            expected=f"at most {MAX_GRID_PIXELS / 1e6:.0f} million, and {MAX_GRID_SIDE:,} on a side",
-            fix="fewer seeds, a smaller --scale, or a file for each image: --each FOLDER.",
+            f"A grid of {n:,} images would have {size[0]:,}×{size[1]:,} pixels.",
+            expected=f"at most {MAX_GRID_PIXELS / 1e6:.0f} million, and {most:,} on a side",
+            fix=f"{', '.join(ways)}, or a file for each image: --each FOLDER.",
         )
 
 
@@ -54,19 +75,16 @@ def make_grid(
 ) -> Image.Image:
     """Arranges uint8 [n c h w] row by row in one image, with margins; `row_names` are written at the left."""
     n, channels, height, width = images.shape
-    check_grid(n, columns, height, width, scale)
+    check_grid(n, columns, height, width, scale, row_names=row_names)
     scale = scale or choose_scale(height, width)
-    rows = -(-n // columns)
-    assert not row_names or len(row_names) == rows
+    assert not row_names or len(row_names) == -(-n // columns)
     cell_h, cell_w, gap = _measure_cell(height, width, scale)
-    font = ImageFont.load_default(size=max(12, min(cell_h // 4, 24)))
-    left = gap + max((int(font.getlength(name)) + 2 * gap for name in row_names), default=0)
-    size = (left + columns * (cell_w + gap), gap + rows * (cell_h + gap))
+    left, size = _measure_grid(n, columns, height, width, scale, row_names)
     canvas = Image.new(_MODES[channels], size, "white")
     for i, image in enumerate(images):
         row, column = divmod(i, columns)
         canvas.paste(to_pil(image, scale), (left + column * (cell_w + gap), gap + row * (cell_h + gap)))
-    draw = ImageDraw.Draw(canvas)
+    draw, font = ImageDraw.Draw(canvas), _font(cell_h)
     for row, name in enumerate(row_names):
         draw.text((gap, gap + row * (cell_h + gap) + cell_h // 2), name, fill="black", font=font, anchor="lm")
     return canvas
@@ -107,6 +125,23 @@ def _measure_cell(height: int, width: int, scale: int) -> tuple[int, int, int]:
     return height * scale, width * scale, max(2, min(height, width) * scale // 16)
 
 
+def _measure_grid(
+    n: int, columns: int, height: int, width: int, scale: int, row_names: Sequence[str]
+) -> tuple[int, tuple[int, int]]:
+    """Where the first image of each row begins, and (width, height) of a grid, in pixels."""
+    cell_h, cell_w, gap = _measure_cell(height, width, scale)
+    left = gap
+    if row_names:
+        font = _font(cell_h)
+        left += max(int(font.getlength(name)) + 2 * gap for name in row_names)
+    return left, (left + columns * (cell_w + gap), gap + -(-n // columns) * (cell_h + gap))
+
+
+def _font(cell_h: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """That of the row names beside images of a height."""
+    return ImageFont.load_default(size=max(12, min(cell_h // 4, 24)))
+
+
 def check_image_file(path: Path, channels: int = 3) -> None:
     """Refuses a file that `save_image` cannot write, before an image of 1, 3 or 4 channels is made.
 
@@ -142,6 +177,12 @@ def save_image(image: Image.Image, path: Path, **options: Any) -> None:
         GanvasError: the extension is unknown, or the format cannot store the image.
     """
     file_format = _check_mode(path, image.mode)
+    if max(image.size) > (most := MAX_SIDES.get(file_format, max(image.size))):
+        raise GanvasError(
+            f"{path} would have {image.width:,}×{image.height:,} pixels.",
+            expected=f"at most {most:,} on a side in {file_format}",
+            fix="write .png instead.",
+        )
     make_folder(path.parent)
     try:
         with atomic_file(path) as temporary:

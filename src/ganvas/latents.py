@@ -22,7 +22,7 @@ from ganvas.data.arrays.stored import parse_header
 from ganvas.display import Displayed
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, check_writable, make_folder, to_path
-from ganvas.values import to_flag, to_whole
+from ganvas.values import as_whole, to_flag, to_whole
 
 MAX_BYTES = 2**30
 """Largest file of latents."""
@@ -54,7 +54,11 @@ class Latents(Displayed):
     def __len__(self) -> int:
         return len(self.styles)
 
-    def __getitem__(self, rows: slice | list[int]) -> "Latents":
+    def __getitem__(self, rows: int | slice | list[int]) -> "Latents":
+        """Some of them, of a number the one alone."""
+        if (number := as_whole(rows)) is not None:
+            first = range(len(self))[number]  # its IndexError ends an iteration
+            rows = slice(first, first + 1)
         return Latents(self.styles[rows], None if self.labels is None else self.labels[rows], self.space)
 
     def _line(self) -> str:
@@ -215,7 +219,7 @@ def _segments(ends: Latents, parts: Sequence[Tensor], loop: bool) -> Iterator[La
         a, b = ends.styles[i], ends.styles[(i + 1) % n]
         for t in parts:
             between = slerp(a[0], b[0], t)[:, None] if ends.space == "z" else torch.lerp(a, b, t[:, None, None])
-            yield Latents(between, None if ends.labels is None else ends.labels[[i] * len(t)], ends.space)
+            yield Latents(between, None if ends.labels is None else ends.labels[i].repeat(len(t)), ends.space)
     if not loop:
         yield ends[n - 1 :]
 

@@ -26,26 +26,25 @@ class Samples(Displayed, np.ndarray):
 
     Attributes:
         labels: the class of each image, int64 [n]; None if the generator is unconditional.
-        class_names: a name for each class; empty without classes.
+        class_names: a name for each class; a class without one goes by its number.
     """
 
     labels: np.ndarray | None
     class_names: tuple[str, ...]
 
     def __new__(
-        cls, images: np.ndarray, labels: np.ndarray | None = None, class_names: Sequence[str] = ()
+        cls,
+        images: np.ndarray,
+        labels: np.ndarray | Sequence[int] | None = None,
+        class_names: Sequence[str] = (),
     ) -> "Samples":
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
             raise GanvasError(f"{describe_value(images)} holds no images.", expected="an array uint8 [n c h w]")
-        if labels is not None and np.shape(labels) != (len(images),):
-            raise GanvasError(
-                f"labels is {describe_value(labels)}.", expected=f"an array of {len(images)} whole numbers, or None"
-            )
         names = list(class_names) if isinstance(class_names, list | tuple) else [None]
         if not all(isinstance(name, str) for name in names):
             raise GanvasError(f"class_names is {describe_value(class_names)}.", expected="a list of texts")
         samples = images.view(cls)
-        samples.labels, samples.class_names = labels, tuple(class_names)
+        samples.labels, samples.class_names = _check_labels(labels, len(images)), tuple(class_names)
         return samples
 
     def __array_finalize__(self, source: Any) -> None:
@@ -91,15 +90,16 @@ class Samples(Displayed, np.ndarray):
         columns = max(map(len, rows))
         blank = np.full((1, *images.shape[1:]), 255, np.uint8)
         filled = np.concatenate([part for row in rows for part in (row, blank.repeat(columns - len(row), 0))])
-        names = [self.class_names[c] for c in classes]
+        names = [self.class_names[c] if 0 <= c < len(self.class_names) else str(c) for c in classes]
         return image_io.make_grid(filled, columns, row_names=names, scale=scale)
 
     def _line(self) -> str:
         if not _is_images(self):  # such as .view(np.int8)
             return np.array_repr(np.asarray(self))
         n, channels, height, width = self.shape
-        present = [] if self.labels is None else np.unique(self.labels)
-        classes = "" if self.labels is None else f", {len(present)} of {len(self.class_names)} classes"
+        count = 0 if self.labels is None else len(np.unique(self.labels))
+        of = f" of {len(self.class_names)} classes" if self.class_names else " class" if count == 1 else " classes"
+        classes = "" if self.labels is None else f", {count}{of}"
         return f"Samples({n:,} images, {height}×{width}×{channels}{classes}: uint8 {list(self.shape)})"
 
     __str__ = Displayed.__repr__
@@ -122,6 +122,23 @@ class Samples(Displayed, np.ndarray):
     def _first(self) -> "Samples":
         """As many as a notebook shows."""
         return self[: max(1, min(MAX_SHOWN, MAX_SHOWN_PIXELS // (self.shape[2] * self.shape[3])))]
+
+
+def _check_labels(labels: Any, n: int) -> np.ndarray | None:
+    """The classes of n images, int64 [n].
+
+    Raises:
+        GanvasError: they are something else.
+    """
+    if labels is None:
+        return None
+    try:
+        found = np.asarray(labels)
+    except (TypeError, ValueError):  # lists of several lengths, or a tensor of a GPU
+        found = np.empty(())
+    if found.shape != (n,) or (n and found.dtype.kind not in "iu"):
+        raise GanvasError(f"labels is {describe_value(labels)}.", expected=f"{n} whole numbers, or None")
+    return found.astype(np.int64, copy=False)
 
 
 def _is_images(array: np.ndarray) -> bool:

@@ -30,7 +30,7 @@ from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
 from ganvas.reading import near_paths
 from ganvas.runs import lookup, pretrained, snapshot
-from ganvas.runs.card import WEIGHTS, is_run, is_snapshot
+from ganvas.runs.card import is_run, is_snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
@@ -110,10 +110,11 @@ class Sampler(Displayed):
         step = images_per_pass(*self.card.shape[1:3])
         for start in range(0, len(seeds), step):
             with default_state(random=False):
-                z = sample_latents(seeds[start : start + step], self._latent_size)
+                z = sample_latents(seeds[start : start + step], self._generator.latent)
             own = None if labels is None else labels[start : start + step]
             yield from generate(self._generator, z, own, truncation=truncation, device=self.device)
 
+    @default_state(random=False)
     @cpu_threads()
     def sample(
         self,
@@ -155,11 +156,12 @@ class Sampler(Displayed):
             raise GanvasError("There are no seeds.", expected="at least one")
         labels = self._make_labels(label, seeds)
         there = None if labels is None else labels.to(self.device)
-        z = sample_latents(seeds, self._latent_size).to(self.device)
+        z = sample_latents(seeds, self._generator.latent).to(self.device)
         with torch.no_grad(), user_code.quote_loaded():
             styles = self._generator.truncate(self._generator.styles(z, there), there, truncation)
         return Latents(styles.cpu().contiguous(), labels, self._generator.style_space)
 
+    @default_state(random=False)
     def check_latents(self, latents: Latents) -> Latents:
         """Latents in this generator's own space and number of layers, with classes where it has any.
 
@@ -175,14 +177,16 @@ class Sampler(Displayed):
                 expected="what Sampler.latents or ganvas.load_latents gives",
             )
         classes, styles, labels = self.card.shape.classes, latents.styles, latents.labels
+        if styles.dim() != 3 or not len(styles):
+            raise GanvasError(f"These latents are {list(styles.shape)}.", expected="[n layers k] of n ≥ 1 pictures")
         if classes and labels is None:
             labels = torch.zeros(len(latents), dtype=torch.long)
         labels = labels if classes else None
-        if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-            raise GanvasError(f"The latents have class {int(labels.max())}.", expected=f"one of 0 to {classes - 1}")
+        if labels is not None and len(wrong := labels[(labels < 0) | (labels >= classes)]):
+            raise GanvasError(f"The latents have class {int(wrong[0])}.", expected=f"one of 0 to {classes - 1}")
         own = self.latents([0]).styles
         space, k = self._generator.style_space, styles.shape[2]
-        if latents.space == "z" != space and styles.shape[1:] == (1, self._latent_size):
+        if latents.space == "z" != space and styles.shape[1:] == (1, self._generator.latent):
             there = None if labels is None else labels.to(self.device)
             with torch.no_grad(), user_code.quote_loaded():
                 styles = self._generator.styles(styles[:, 0].to(self.device), there).cpu().contiguous()
@@ -190,11 +194,12 @@ class Sampler(Displayed):
             raise GanvasError(
                 f"These latents are [{styles.shape[1]} {k}] in {latents.space}; they are not of {self.name}.",
                 expected=f"{space}: [{own.shape[1]} {own.shape[2]}] or [1 {own.shape[2]}] of each picture"
-                + ("" if space == "z" else f", or z: [{self._latent_size}]"),
+                + ("" if space == "z" else f", or z: [{self._generator.latent}]"),
                 fix="make them with this run: ganvas sample RUN --save-latents FILE.npz, or ganvas project RUN PHOTO.",
             )
         return Latents(styles.expand(-1, own.shape[1], -1), labels, space)
 
+    @default_state(random=False)
     @cpu_threads()
     def draw(self, latents: Latents) -> Samples:
         """The images of latents, uint8 [n c h w].
@@ -268,6 +273,7 @@ class Sampler(Displayed):
         """
         return self.draw(self.mix_latents(rows, columns, layers=layers, label=label, truncation=truncation))
 
+    @default_state(random=False)
     def mix_latents(
         self, rows: Iterable[int] | str | Latents, columns: Iterable[int] | str | Latents, *,
         layers: int | Sequence[int] | None, label: Label | None, truncation: float,
@@ -294,16 +300,16 @@ class Sampler(Displayed):
         Raises:
             GanvasError: there is no such class.
         """
-        if (number := as_whole(name)) is not None:
-            name = str(number)
-        if not isinstance(name, str):
+        names, number = self.card.class_names, as_whole(name)
+        if isinstance(name, str):  # which may be a number too; a name goes before it
+            composed = [unicodedata.normalize("NFC", one) for one in names]  # a folder of macOS has the accents apart
+            if (wanted := unicodedata.normalize("NFC", name)) in composed:
+                return composed.index(wanted)
+            number = int(name) if re.fullmatch("[0-9]{1,9}", name) else -1
+        if number is None:
             raise GanvasError(f"{describe_value(name)} is not a class.", expected="its name, or its number")
-        names = self.card.class_names
-        composed = [unicodedata.normalize("NFC", one) for one in names]  # a folder of macOS has the accents apart
-        if (wanted := unicodedata.normalize("NFC", name)) in composed:
-            return composed.index(wanted)
-        if re.fullmatch("[0-9]{1,9}", name) and int(name) < self.card.shape.classes:
-            return int(name)
+        if 0 <= number < self.card.shape.classes:
+            return number
         listed = ", ".join(f"{i} ({n})" if n != str(i) else n for i, n in enumerate(names))
         raise GanvasError(
             f"{self.name} has no class '{name}'.",
@@ -329,18 +335,15 @@ class Sampler(Displayed):
             GanvasError: fewer than one column, more images than a file holds, or as `sample_batches`.
         """
         plan = self.plan_grid(seeds, label=label, columns=columns)
+        plan.check(*self.card.shape[1:3])
         images = self.sample(plan.seeds, label=plan.label, truncation=truncation, progress=progress)
         return images, plan.columns, plan.row_names
 
     def plan_grid(
         self, seeds: Iterable[int] | str = range(64), *, label: Label | None = None, columns: int | None = None
     ) -> GridPlan:
-        """Which images `sample_grid` draws, with the same arguments and errors."""
+        """Which images `sample_grid` draws, with the same arguments; whether a file holds them is not checked."""
         return plan_grid(check_seeds(seeds), label, columns, self.card.shape, self.card.class_names)
-
-    @property
-    def _latent_size(self) -> int:
-        return self.card.network.latent
 
     def _make_labels(self, label: Label | Sequence[Label] | None, seeds: Sequence[int]) -> Tensor | None:
         classes = self.card.shape.classes
@@ -380,9 +383,7 @@ def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
         GanvasError: there is no usable snapshot, no such device, or it cannot be downloaded.
     """
     path = run.path if isinstance(run, Run) else to_path(run, "a run, its folder, or that of a snapshot")
-    path = lookup.find_local(path)
-    if path.name in WEIGHTS:
-        path = path.parent
+    path = lookup.folder_of(lookup.find_local(path))
     if not is_snapshot(path):
         path = Run(path).latest_snapshot if is_run(path) else path
     if not path.exists():

@@ -11,26 +11,37 @@ MAX_SEEDS = 10_000_000
 """Most seeds that one text names."""
 
 
+def parse_spans(text: str) -> list[range]:
+    """Parses "0-7,12" as the ranges 0 … 7 and 12.
+
+    Raises:
+        ValueError: the text is no list of numbers and ranges, or a range ends before it begins.
+    """
+    spans = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        span = range(int(first), int(last if dash else first) + 1)
+        if span.stop <= span.start:
+            raise ValueError(f"{part} ends before it begins")
+        spans.append(span)
+    return spans
+
+
 def parse_seeds(text: str) -> list[int]:
     """Parses "0-7,12" as 0 … 7 and 12.
 
     Raises:
         GanvasError: the text is not a list of seeds.
     """
-    seeds: list[int] = []
     try:
-        for part in text.split(","):
-            first, dash, last = part.strip().partition("-")
-            if dash and int(last) - int(first) >= MAX_SEEDS - len(seeds):
-                raise GanvasError(
-                    f"'{text}' are too many seeds.", expected=f"at most {MAX_SEEDS:,}", fix="several commands."
-                )
-            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+        spans = parse_spans(text)
     except ValueError:
-        seeds = []
-    if not seeds:
-        raise GanvasError(f"'{text}' is not a list of seeds.", expected="numbers and ranges, such as 0-7,12")
-    return seeds
+        raise GanvasError(
+            f"'{text}' is not a list of seeds.", expected="numbers and ascending ranges, such as 0-7,12"
+        ) from None
+    if sum(span.stop - span.start for span in spans) > MAX_SEEDS:
+        raise GanvasError(f"'{text}' are too many seeds.", expected=f"at most {MAX_SEEDS:,}", fix="several commands.")
+    return [seed for span in spans for seed in span]
 
 
 def check_seeds(seeds: Iterable[int] | str) -> list[int]:

@@ -137,7 +137,7 @@ def sample(
     elif each is None:
         image_io.check_image_file(out, drawn.card.shape.channels)
         if len(truncation) == 1:
-            request.check_grid(drawn, columns, scale)
+            request.check_grid(drawn, columns, scale, out)
     if save_latents is not None:
         if video is not None:
             points = request.film_ends(drawn)
@@ -161,7 +161,8 @@ def sample(
         print(f"{len(names)} images in {each}")
         return
     if len(truncation) > 1:
-        images, across, names = truncated_rows(drawn, truncation, "0-7" if seeds is None else seeds, label, scale)
+        of = "0-7" if seeds is None else seeds
+        images, across, names = truncated_rows(drawn, truncation, of, label, scale, out)
     else:
         images, across, names = request.grid(drawn, columns, scale)
     image_io.save_image(image_io.make_grid(images, across, row_names=names, scale=scale), out)

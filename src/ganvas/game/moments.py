@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganvas.networks.layers import average_pool
+
 MAP_GRID, IMAGE_GRID = 2, 8
 """Sides of the grids to which feature maps and the image are pooled."""
 
@@ -111,7 +113,7 @@ class MomentMatching(nn.Module):
         maps = self._unpack(inputs)
         grids = [MAP_GRID] * (len(maps) - 1) + [IMAGE_GRID]
         both = (torch.cat([x, x.square()], dim=1) for x in maps)
-        return [F.adaptive_avg_pool2d(x, grid).flatten(1) for x, grid in zip(both, grids, strict=True)]
+        return [average_pool(x, (grid, grid)).flatten(1) for x, grid in zip(both, grids, strict=True)]
 
     def fit(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
         """Takes the moments of the reals from inputs of D, float [n …], with their labels, int64 [n] or None."""

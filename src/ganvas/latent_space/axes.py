@@ -4,8 +4,9 @@
     found.sheet().save("directions.png")
 
 - pca: the principal components of the styles (GANSpace: Härkönen et al. 2020, arXiv 2004.02546). Where the space is z,
-  which varies in all directions alike, the components are those of the pictures' feature maps, and each direction is
-  the least-squares fit of z to them (ibid., section 3.2).
+  which varies in all directions alike, the components are those of the pictures' feature maps, and each direction has
+  the weights of z in the least-squares fit of one of them. GANSpace fits z to them instead (section 3.2): of z whose
+  numbers are uncorrelated and vary alike, the direction is the same.
 - sefa: the eigenvectors of AᵀA, where A are the weights that read the style first (Shen & Zhou 2021, arXiv 2007.06600).
 """
 
@@ -21,6 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganvas import image_io, sampling, user_code
+from ganvas.data.pixels import to_unit
 from ganvas.display import Displayed, InlineImage, Paragraph, Part
 from ganvas.errors import GanvasError, describe_value
 from ganvas.features.perceptual import PerceptualDistance
@@ -76,6 +78,7 @@ class Directions(Displayed):
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @default_state(random=False)
     def move(self, latents: Latents, direction: int, amounts: Sequence[float]) -> Latents:
         """Each latent moved along a direction by each amount, latent by latent.
 
@@ -211,9 +214,9 @@ def _describe(sampler: Sampler, latents: Latents, distance: PerceptualDistance) 
     """What a frozen network and coarse pixels say of each picture, float [n f]."""
     rows = []
     for images in sampler.draw_batches(latents):
-        *maps, pixels = distance.describe((images.to(sampler.device).float() / 127.5) - 1)
-        small = nn.functional.adaptive_avg_pool2d(pixels, 8)
-        rows.append(torch.cat([nn.functional.adaptive_avg_pool2d(maps[-1], 4).flatten(1), small.flatten(1)], 1).cpu())
+        *maps, pixels = distance.describe(to_unit(images.to(sampler.device)))
+        pooled = [(maps[-1], 4), (pixels, 8)]  # on the CPU: MPS pools only to sides that divide
+        rows.append(torch.cat([nn.functional.adaptive_avg_pool2d(x.cpu(), n).flatten(1) for x, n in pooled], 1))
     features = torch.cat(rows)
     return features / features.std(0).clamp(min=1e-6)
 

@@ -3,19 +3,22 @@
 import re
 
 from ganvas.errors import GanvasError
+from ganvas.seeds import parse_spans
 
 _LIST = re.compile(r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*")
 
 
 def is_list(text: str) -> bool:
-    """Whether a text is a list of numbers and ranges, such as 0-2,5, and names any."""
-    return bool(_LIST.fullmatch(text) and parse_list(text))
+    """Whether a text is a list of numbers and ascending ranges, such as 0-2,5."""
+    try:
+        return bool(_LIST.fullmatch(text) and parse_spans(text))
+    except ValueError:
+        return False
 
 
 def parse_list(text: str) -> list[int]:
     """The numbers of a list, ascending."""
-    spans = (part.partition("-") for part in text.split(","))
-    return sorted({number for first, _, last in spans for number in range(int(first), int(last or first) + 1)})
+    return sorted({number for span in parse_spans(text) for number in span})
 
 
 def parse_layers(text: str | None) -> int | list[int] | None:

@@ -66,8 +66,9 @@ class Request:
         """
         _, across = self.check_grid(drawn, columns, scale)
         if self.plain:
-            of, label = self._seeds(), self.label
-            return drawn.sample_grid(of, label=label, truncation=self.truncation, columns=columns, progress=True)
+            plan = drawn.plan_grid(self._seeds(), label=self.label, columns=columns)
+            images = drawn.sample(plan.seeds, label=plan.label, truncation=self.truncation, progress=True)
+            return images, plan.columns, plan.row_names
         if self.mix is None:
             return drawn.draw(self.latents_of(drawn)), across, ()
         mixed = np.asarray(drawn.draw(self.latents_of(drawn)))
@@ -76,7 +77,9 @@ class Request:
         rows += [np.concatenate([left[i : i + 1], part]) for i, part in enumerate(np.split(mixed, len(left)))]
         return np.concatenate(rows), across, ["", *map(str, self._rows[1])]
 
-    def check_grid(self, drawn: Sampler, columns: int | None, scale: int | None = None) -> tuple[int, int]:
+    def check_grid(
+        self, drawn: Sampler, columns: int | None, scale: int | None = None, path: Path | None = None
+    ) -> tuple[int, int]:
         """How many images `grid` has, and how many columns, before any is drawn.
 
         That of --mix has what is mixed at the left and at the top, as Karras et al. 2019 show it in figure 3.
@@ -84,19 +87,22 @@ class Request:
         Raises:
             GanvasError: it would be larger than a file can be, each pixel enlarged `scale` times.
         """
+        names: list[str] = []
         if self.plain:
             plan = drawn.plan_grid(self._seeds(), label=self.label, columns=columns)
-            n, across = len(plan.seeds), plan.columns
-        elif self.mix is not None:
+            plan.check(*drawn.card.shape[1:3], scale, path)
+            return len(plan.seeds), plan.columns
+        if self.mix is not None:
+            names = ["", *map(str, self._rows[1])]
             across = 1 + len(self._columns[1])
-            n = (1 + len(self._rows[1])) * across
+            n = len(names) * across
         elif self.direction is not None:
             across = len(self.amounts)
             n = len(self._rows[1]) * across
         else:
             n = len(self._rows[1])
             across = columns or math.isqrt(n - 1) + 1
-        image_io.check_grid(n, across, *drawn.card.shape[1:3], scale)
+        image_io.check_grid(n, across, *drawn.card.shape[1:3], scale, row_names=names, path=path)
         return n, across
 
     @property
@@ -273,13 +279,19 @@ def _label_of_none() -> GanvasError:
 
 
 def truncated_rows(
-    drawn: Sampler, truncations: Sequence[float], seeds: str, label: str | None = None, scale: int | None = None
+    drawn: Sampler,
+    truncations: Sequence[float],
+    seeds: str,
+    label: str | None = None,
+    scale: int | None = None,
+    path: Path | None = None,
 ) -> tuple[np.ndarray, int, Sequence[str]]:
     """Images of the same seeds at each truncation, one a row: uint8 [n c h w], columns and the names of rows."""
-    across = len(parse_seeds(seeds))
-    image_io.check_grid(len(truncations) * across, across, *drawn.card.shape[1:3], scale)
+    across, names = len(parse_seeds(seeds)), [f"{truncation:g}" for truncation in truncations]
+    n = len(truncations) * across
+    image_io.check_grid(n, across, *drawn.card.shape[1:3], scale, row_names=names, path=path)
     rows = [drawn.sample(seeds, label=label, truncation=truncation) for truncation in truncations]
-    return np.concatenate(rows), across, [f"{truncation:g}" for truncation in truncations]
+    return np.concatenate(rows), across, names
 
 
 def side_by_side(films: Sequence[Iterator[Tensor]]) -> Iterator[Tensor]:

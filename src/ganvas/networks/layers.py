@@ -203,6 +203,31 @@ def init_glorot_uniform(network: nn.Module) -> None:
             nn.init.zeros_(module.weight)  # the class has no effect at first
 
 
+def average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Means over the regions of a grid, float [n c h w] -> float [n c *size], as `F.adaptive_avg_pool2d`.
+
+    MPS has that only where the sides divide (PyTorch issue 96056); elsewhere two matrices give the same means.
+    """
+    if x.device.type != "mps" or not any(h % to for h, to in zip(x.shape[2:], size, strict=True)):
+        return F.adaptive_avg_pool2d(x, size)
+    return pool_by_matrices(x, size)
+
+
+def pool_by_matrices(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """`average_pool` by a product with a matrix for each side."""
+    rows, columns = (_averaging_matrix(h, to).to(x) for h, to in zip(x.shape[2:], size, strict=True))
+    return rows @ x @ columns.T
+
+
+def _averaging_matrix(h: int, to: int) -> Tensor:
+    """float [to h]: each row has the mean of one region."""
+    matrix = torch.zeros(to, h)
+    for i in range(to):
+        first, end = i * h // to, -(-(i + 1) * h // to)
+        matrix[i, first:end] = 1 / (end - first)
+    return matrix
+
+
 def apply_spectral_norm(network: nn.Module) -> None:
     """Divides every weight matrix by its largest singular value (Miyato et al. 2018); changes the network in place.
 

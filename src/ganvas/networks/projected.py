@@ -33,6 +33,7 @@ from ganvas.networks.layers import (
     OneHotConcat,
     StridedConv2d,
     activation,
+    average_pool,
     crop,
     halved_size,
     num_halvings,
@@ -200,7 +201,7 @@ class Discriminator(base.Discriminator):
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         maps = self.unpack(narrow(images, self.activation_dtype))
         logits = [head(x, labels) for head, x in zip(self.heads, maps, strict=True)]
-        return torch.cat([F.adaptive_avg_pool2d(x, self.grid).flatten(1) for x in logits], dim=1)
+        return torch.cat([average_pool(x, self.grid).flatten(1) for x in logits], dim=1)
 
     def set_activation_dtype(self, dtype: torch.dtype) -> None:
         super().set_activation_dtype(dtype)

@@ -10,7 +10,7 @@ from ganvas.config.families import StyleGAN
 from ganvas.files import to_path
 from ganvas.recipes import RECIPES, base_config, default_recipe, find_preset
 from ganvas.runs import lookup
-from ganvas.runs.card import WEIGHTS, is_run, is_snapshot, read_card, read_growth, read_network, weights_file
+from ganvas.runs.card import is_run, is_snapshot, read_card, read_growth, read_network, weights_file
 from ganvas.runs.folder import Run
 from ganvas.schedule import ScheduleSpec
 from ganvas.values import as_number, expand_user
@@ -28,8 +28,9 @@ def find_base(
 
     Args:
         what: a recipe's name, a configuration, or a run or its folder. None is the recipe of the generator `init_from`
-            with its networks, its classes, and its data where these are a built-in set; or else the default recipe of
-            the data. A recipe beside another generator starts at the size of its images, as grown as it is.
+            with its networks, its classes, its spectral norm where it has a D, and its data where these are a built-in
+            set; or else the default recipe of the data. A recipe beside another generator starts at the size of its
+            images, as grown as it is.
         data, init_from, minutes, device: these knobs as they are given, None where they are not. Minutes on a CPU start
             from the recipe's preset for them, but beside another generator only if that has its networks.
 
@@ -52,6 +53,9 @@ def find_base(
 
     base = recipe_base(origin.recipe, init_from=init_from, minutes=minutes, device=device)
     config = replace(dataclasses.replace(base, network=origin.network), conditional=origin.conditional)
+    if origin.spectral_norm is not None:  # without it few layers of D fit; it excludes clipping
+        clip = 0.0 if origin.spectral_norm else config.loss.clip
+        config = replace(config, spectral_norm=origin.spectral_norm, clip=clip)
     config = _from_origin(origin, config)
     return origin.recipe, replace(config, data=origin.data) if origin.data in NAMES else config, None
 
@@ -105,7 +109,7 @@ def trains_on_cpu(device: object) -> bool:
 
 
 class _Origin(NamedTuple):
-    """What a run or a generator says of its training."""
+    """What a run or a generator says of its training; of spectral norm only what has a D."""
 
     recipe: str
     network: Network
@@ -114,6 +118,7 @@ class _Origin(NamedTuple):
     height: int
     width: int
     growth: float
+    spectral_norm: bool | None = None
 
 
 def _is_recipe(what: Run | Path | str) -> bool:
@@ -124,13 +129,14 @@ def _is_recipe(what: Run | Path | str) -> bool:
 def _read_origin(init_from: object) -> _Origin | None:
     """That of a run or a generator; None if it is neither."""
     path = expand_user(to_path(init_from, "a run or a generator"))
-    path = lookup.find_local(path.parent if path.name in WEIGHTS else path)
+    path = lookup.find_local(lookup.folder_of(path))
     if is_run(path):
         run = Run(path)
         config, shape = run.config, run.metadata["data"]["shape"]
         data, recipe = config.dataset, run.metadata["recipe"]
         growth = read_growth(run.state_file, "ema/growth") if run.state_file.exists() else 1.0
-        return _Origin(recipe, config.network, data.conditional, data.data, shape["height"], shape["width"], growth)
+        size, normed = (shape["height"], shape["width"]), config.loss.spectral_norm if run.state_file.exists() else None
+        return _Origin(recipe, config.network, data.conditional, data.data, *size, growth, normed)
     if not is_snapshot(path):
         return None
     card = read_card(path)

@@ -26,6 +26,11 @@ def find_local(path: Path) -> Path:
     return path
 
 
+def folder_of(path: Path) -> Path:
+    """The folder of a generator whose file of weights is named; any other path as it is."""
+    return path.parent if path.name in WEIGHTS else path
+
+
 def is_same_place(one: str | None, other: str | None) -> bool:
     """Whether two values of `init_from` mean the same: paths as they are seen from here, other names as written."""
     return one == other or (one is not None and other is not None and _place(one) == _place(other))
@@ -35,7 +40,7 @@ def _place(given: str) -> str:
     path = Path(given)
     if any(kind.is_name(path) for kind in (pretrained, hub, web_file)):
         return str(path)
-    return os.path.realpath(expand_user(path.parent if path.name in WEIGHTS else path))
+    return os.path.realpath(expand_user(folder_of(path)))
 
 
 def origin_name(lineage: Mapping[str, Any] | None) -> str:

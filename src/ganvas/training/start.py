@@ -138,6 +138,8 @@ def train(
                     format_speed_warning(cost, config, shape, speed) if speed and distributed.is_main_process() else ""
                 )
                 origin = transfer.find_origin(config) if fresh else None
+                if origin is not None:
+                    run = distributed.run_on_main(lambda: _update_lineage(run, origin))
                 session = Session(run, config, images, shape, device, progress, planner, origin, told)
                 session.train(format_cost(cost, config, speed), warning)
         if config.runtime.evaluate_at_end and distributed.is_main_process():
@@ -349,6 +351,12 @@ def _find_or_create(
     run = folder.create_run(out, name, recipe, config, data, snapshot.package_versions(), threads, lineage)
     folder.check_same_run(run, config, fingerprint)
     return run
+
+
+def _update_lineage(run: Run, origin: transfer.Origin) -> Run:
+    """Writes what is taken over to config.json: an origin that still trains may have saved since the run was made."""
+    metadata = run.metadata | {"lineage": origin.to_json()}
+    return run if metadata == run.metadata else folder.write_metadata(run, metadata)
 
 
 def _lock_run(run: Run, config: TrainConfig, threads: int, stack: ExitStack) -> Run:

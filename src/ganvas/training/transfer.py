@@ -21,10 +21,10 @@ from ganvas.config.flags import format_flags
 from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.networks import Shape, base
+from ganvas.pytorch_state import GPU_MODULES
 from ganvas.reading import near_paths
 from ganvas.runs import lookup, state_metadata
 from ganvas.runs.card import (
-    WEIGHTS,
     d_networks_of,
     is_run,
     is_snapshot,
@@ -98,8 +98,7 @@ def find_origin(config: TrainConfig) -> Origin | None:
     """
     if config.transfer.init_from is None:
         return None
-    path = expand_user(to_path(config.transfer.init_from, "a run or a snapshot"))
-    path = path.parent if path.name in WEIGHTS else path
+    path = lookup.folder_of(expand_user(to_path(config.transfer.init_from, "a run or a snapshot")))
     folder = lookup.find_local(path)
     if is_run(folder):
         origin = _of_run(Run(folder))
@@ -367,13 +366,14 @@ def _modules_in_order(discriminator: nn.Module, shape: Shape, device: torch.devi
         if name in names
     ]
     labels = torch.zeros(2, dtype=torch.long, device=device) if shape.classes else None
+    forked = [device] if device.type in GPU_MODULES else []  # of several GPUs only the one that is used
     network: Any = discriminator
     training, growth = network.training, getattr(network, "growth", None)
     before = growth.item() if isinstance(growth, Tensor) and isinstance(network, base.Discriminator) else 1.0
     try:
         if before < 1:
             network.grow(1.0)
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng(forked, device_type=device.type):
             network.eval()(network.d_input(torch.zeros(2, *shape[:3], device=device)), labels)
     finally:
         network.train(training)
