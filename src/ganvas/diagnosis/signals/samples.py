@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ganvas.networks.layers import average_pool
+
 SIDE = 16
 """The largest side of the downsampled images, in pixels."""
 
@@ -27,7 +29,7 @@ NEIGHBOURS = 5
 
 POOLED: dict[int, tuple[Callable[..., Tensor], tuple[int, ...]]] = {
     3: (F.adaptive_avg_pool1d, (SIDE * SIDE,)),
-    4: (F.adaptive_avg_pool2d, (SIDE, SIDE)),
+    4: (average_pool, (SIDE, SIDE)),
     5: (F.adaptive_avg_pool3d, (4, SIDE // 2, SIDE // 2)),
 }
 """Dimensions -> how they are downsampled, and to which size."""
