@@ -180,7 +180,7 @@ def test_every_quantity_goes_on_in_the_second_file(files: Files) -> None:
     for name, files_, given in (("A", "ab", {}), ("", "cd", {"d_loss": "one", "g_loss": "other"}), ("", "ef", {})):
         history = read_trainings([folder / f"{file}.csv" for file in files_], names.to_columns(given))[name]
         assert len(history["D/loss"]) == len(history["G/loss"]) == 18
-    scalars = dict.fromkeys(cycle.split(",")[1:], 0.5)
+    scalars: dict[str, float] = dict.fromkeys(["D_A", "G_A", "D_B", "G_B"], 0.5)
     for name, steps in (("1", range(9)), ("2", range(9, 18))):
         write_events(folder / "events", *((n, scalars) for n in steps), name=name)
     assert len(read_trainings([folder / "events"])["B"]["G/loss"]) == 18

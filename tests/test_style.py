@@ -342,9 +342,9 @@ def run_files(
 ) -> list[str]:  # fmt: skip
     """The results of `stylize_files`, by name; its error is raised after them."""
     given = [[Path(one) for one in many] for many in (styles, masks)]
-    others = [None if one is None else Path(one) for one in (preview, gif)]
+    preview_file, gif_file = (None if one is None else Path(one) for one in (preview, gif))
     options = StyleOptions(**{**QUICK, **knobs})
-    done = stylize_files(Path(content), given[0], Path(out), given[1], (), *others, options, quiet=True)
+    done = stylize_files(Path(content), given[0], Path(out), given[1], (), preview_file, gif_file, options, quiet=True)
     return [Path(one["out"]).name for one in done]
 
 
