@@ -39,7 +39,7 @@ def test_other_content_than_published_is_not_kept(web, monkeypatch, cache_root):
 def test_error_offline_gives_the_address_and_the_way_around(web, monkeypatch):
     publish(monkeypatch, web.address)
     web.stop()
-    with pytest.raises(GanvasError, match="vgg19's weights could not be downloaded") as caught:
+    with pytest.raises(GanvasError, match="network vgg19 could not be downloaded") as caught:
         weights.load_network("vgg19")
     assert web.address in caught.value.expected
     assert "--weights vgg19.safetensors" in caught.value.fix

@@ -110,5 +110,5 @@ def download_weights(name: str) -> Path:
     make_folder(path.parent)
     fix = f"download it elsewhere and give it with --weights {path.name}; or use --network eye."
     with FileLock(f"{path}.lock"):
-        fetch(published, path, what=f"The file of {name}'s weights", fix=fix)
+        fetch(published, path, what=f"The network {name}", fix=fix)
     return path

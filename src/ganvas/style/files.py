@@ -96,7 +96,7 @@ def _identify(file: Path) -> tuple[int, int] | None:
     """What all paths to a file have in common; None if it cannot be found."""
     try:
         found = file.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
 
