@@ -1,13 +1,17 @@
 """The images under the progress bar: what each protocol sends, and what is then on the screen."""
 
 import base64
+import fcntl
 import io
 import os
 import re
 import select
 import struct
+import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -305,6 +309,33 @@ def test_images_stay_under_the_bar_when_messages_are_printed_and_when_it_ends(co
     assert [line[:8] for line in lines[bar_line + 1 : bar_line + 6]] == ["▀" * 8] * 4 + ["the end"]
     assert np.array_equal(screen.pixels(bar_line + 1, 0, 8, 8), np.asarray(images[24 % 3]))
     assert sum("▀" in line for line in lines) == 4, "nothing is left of the earlier ones"
+
+
+def test_the_command_draws_one_bar_with_images_under_it() -> None:
+    screen = Screen(40)
+    sent = run_in_terminal(screen, "train", "digits", "--kimg", "20", "--device", "cpu")
+    assert "\\x1b" not in sent, "controls of the bar itself are not escaped"
+    screen.feed(sent.replace("\r\n", "\n"))
+    lines = screen.lines()
+    assert sum("━" in line for line in lines) == 1
+    (bar_line,) = [i for i, line in enumerate(lines) if line.startswith("20.0/20 kimg")]
+    assert lines[bar_line + 1].startswith("▀" * 8)
+
+
+def run_in_terminal(screen: Screen, *words: str) -> str:
+    """What a command sends to a terminal of this size."""
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", screen.rows, screen.columns, 0, 0))
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    command = [sys.executable, "-m", "ganvas", *words]
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environ | {"TERM": "xterm-256color"}):
+        os.close(its)
+        sent = b""
+        with suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 2**16):
+                sent += part
+    os.close(ours)
+    return sent.decode()
 
 
 def test_images_are_drawn_anew_in_a_terminal_of_another_size(console: Console) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from ganvas.terminal import drop_output, escape_in_console
+from ganvas.terminal import drop_output, escape_in_console, unwrapped
 
 WINDOW_SECONDS = 30.0
 """Seconds over which a speed is measured."""
@@ -158,6 +158,15 @@ def make_console(*, quiet: bool = False) -> Any:
     from rich.console import Console
 
     class LastingConsole(Console):
+        @property
+        def file(self) -> Any:
+            """While a bar is shown, rich's own proxy lies above our stream that escapes: it looks through one only."""
+            return unwrapped(super().file)
+
+        @file.setter
+        def file(self, new_file: Any) -> None:
+            self._file = new_file
+
         def _check_buffer(self) -> None:
             try:
                 super()._check_buffer()
