@@ -2,16 +2,22 @@
 
 import numpy as np
 
-from ganvas.diagnosis.history import History
+from ganvas.diagnosis.history import History, Series
 from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
 from ganvas.diagnosis.rules.losses import is_clamped, is_critic, newest
-from ganvas.diagnosis.rules.progress import distance_evidence, is_poor
+from ganvas.diagnosis.rules.progress import distance_evidence, is_poor, is_young
 from ganvas.diagnosis.rules.quality import severity_of
 
 NEAR = 0.02
 """A distance to the reals below which fakes cannot be told from them by their pixels."""
+
+LARGE = 0.06
+"""A relative change of all weights in one update above which it undoes what was learned."""
+
+USUAL_RATE = 0.02
+"""A learning rate of Adam or RMSprop above all that GANs are trained with."""
 
 FEW = 500
 """Training images that any D memorises sooner or later."""
@@ -102,19 +108,34 @@ def _growing(history: History, name: str) -> Detection | None:
 def rate_high(history: History) -> Detection | None:
     """Updates so large that weights are replaced rather than improved."""
     for network in ("G", "D"):
-        update = history[f"{network}/update"]
-        since = update.holds_since(update.value > 0.06, 3)
-        if since is not None and history.now > update.at[0]:
+        update, rates = history[f"{network}/update"], history[f"{network}/lr"]
+        rate = rates.value.max(initial=0)
+        since = update.holds_since(update.value > LARGE, 3)
+        if since is not None and history.now > update.at[0] and not _is_harmless(history, update, rate):
             now = f"{network}'s weights change by {100 * update.recent():.0f} % an update; 0.1 to 2 % is usual"
             return Detection(since, (now, *distance_evidence(history)), network)
+        if history.facts.config and rate > USUAL_RATE and is_poor(history) and not is_young(history):
+            given = f"{network}'s learning rate is {rate:g}: the most that an update changes a weight"
+            return Detection(float(rates.at[0]), (given, *distance_evidence(history)), network)
         most = update.value[:3].max(initial=0)
-        wild = most > 0.3 or (len(update) >= 4 and np.median(update.value[:4]) > 0.06)
+        wild = most > 0.3 or (len(update) >= 4 and np.median(update.value[:4]) > LARGE)
         gradient = history[f"{network}/gradient"]
         dead = most > 0.05 and gradient and gradient.recent() == 0
         if dead or (wild and is_poor(history) and not is_critic(history)):
             largest = f"{network}'s weights changed by {100 * most:.0f} % in one update"
             return Detection(float(update.at[0]), (largest, *distance_evidence(history)), network)
     return None
+
+
+def _is_harmless(history: History, update: Series, rate: float) -> bool:
+    """Whether large updates by a usual learning rate are the first ones, or G draws near to the reals by them.
+
+    Narrow networks have small weights, and Adam's first updates are its largest.
+    """
+    distance = history["distance"]
+    near = bool(distance) and distance.recent() < max(NEAR, 0.5 * distance.value[0])
+    most = (4 if is_young(history) else 2 if near else 1) * LARGE
+    return rate <= USUAL_RATE and update.recent() < most
 
 
 def rate_low(history: History) -> Detection | None:
