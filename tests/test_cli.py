@@ -75,6 +75,8 @@ def test_all_recipes_are_listed_as_text_and_as_json(monkeypatch: pytest.MonkeyPa
         (["train", "--tick-kimg", "0.0001"], 1, "--tick-kimg is"),
         (["train", "mlp", "--data", "digits", "--batch", "1"], 1, "batch norm"),
         (["sample", "nowhere"], 1, "does not exist"),
+        (["sample", "."], 1, "is no run and no snapshot"),
+        (["evaluate", "nowhere"], 1, "There is no run and no snapshot nowhere"),
         (["plot", "nowhere"], 1, "not a run folder"),
         (["plot"], 1, "No run was named"),
         (["data", "nowhere"], 1, "nowhere"),

@@ -102,6 +102,8 @@ def test_findings_are_reported_logged_and_diagnosed(
     assert event["evidence"]
     assert event["nimg"] <= 600
     assert diagnose(run).failures[0].name == "G frozen"
+    with pytest.raises(GanvasError, match="has runs in it"):
+        diagnose(run.path.parent)
 
 
 def test_a_finding_that_ends_and_begins_again_is_logged_each_time_and_printed_once(

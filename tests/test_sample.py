@@ -305,7 +305,7 @@ def test_command_line_writes_grids_single_files_and_interpolations(conditional: 
 def test_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match="does not exist"):
         load(tmp_path / "nothing")
-    with pytest.raises(GanvasError, match="not a usable snapshot"):
+    with pytest.raises(GanvasError, match="is no run and no snapshot"):
         load(tmp_path)
 
 

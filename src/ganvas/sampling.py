@@ -30,7 +30,7 @@ from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
 from ganvas.reading import near_paths
 from ganvas.runs import lookup, pretrained, snapshot
-from ganvas.runs.card import is_run, is_snapshot
+from ganvas.runs.card import WEIGHTS, is_run, is_snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
@@ -386,11 +386,11 @@ def load(run: Run | Path | str, *, device: str = "auto") -> Sampler:
     path = lookup.folder_of(lookup.find_local(path))
     if not is_snapshot(path):
         path = Run(path).latest_snapshot if is_run(path) else path
-    if not path.exists():
+    if not (is_snapshot(path) or any((path / name).exists() for name in WEIGHTS)):
         fix = f"{pretrained.PREFIX}{path} comes with Ganvas; " if str(path) in pretrained.GENERATORS else ""
         raise GanvasError(
-            f"{path} does not exist.",
+            f"{path} is no run and no snapshot." if path.exists() else f"{path} does not exist.",
             expected=f"a run folder, or {lookup.FORMS}",
-            fix=fix + (near_paths(path) or "ganvas runs lists the runs."),
+            fix=fix + ((not path.exists() and near_paths(path)) or "ganvas runs lists the runs."),
         )
     return Sampler(path, *snapshot.load(path), select_device(device))

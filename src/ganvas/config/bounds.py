@@ -50,7 +50,7 @@ BelowOne: TypeAlias = Annotated[float, BELOW_ONE]
 Kimg: TypeAlias = Annotated[
     float, Bound(lambda kimg: 0.001 <= kimg < 1e12, "at least one image (0.001) and a finite number")
 ]
-Minutes: TypeAlias = Annotated[float, Bound(lambda minutes: 0 < minutes < 1e7, "a finite number of minutes above 0")]
+Minutes: TypeAlias = Annotated[float, Bound(lambda minutes: 0 < minutes < 1e7, "minutes above 0 and below 10 million")]
 KimgOrNever: TypeAlias = Annotated[float, Bound(lambda kimg: 0 <= kimg < 1e12, "0 or more, and a finite number")]
 WholeKimg: TypeAlias = Annotated[
     float, Bound(lambda kimg: 1 <= kimg < 1e12, "1 or more: snapshots are named after whole kimg")

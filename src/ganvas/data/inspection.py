@@ -16,7 +16,7 @@ from ganvas.display import Displayed, Paragraph, Part, Table
 from ganvas.terminal import printable_name
 
 _MAX_IMBALANCE = 10
-_MIN_IMAGES = 200
+MIN_IMAGES = 200
 _MAX_DUPLICATES = 0.01
 _BLOCK_BYTES = 2**25  # bytes compared at a time
 _MAX_ROWS = 12  # rows of a long list that are printed; --json has them all
@@ -89,6 +89,11 @@ class DataReport(Displayed):
         if self.ignored_files:
             rows.append(("ignored files", _format_counts(self.ignored_files)))
         return rows
+
+
+def describe_few(count: int) -> str:
+    """That a training set is small, as a sentence; empty if it is not."""
+    return f"Few images: {count}. A GAN memorises so few; several thousand are better." if count < MIN_IMAGES else ""
 
 
 def inspect(
@@ -178,8 +183,8 @@ def _find_problems(report: DataReport, options: DataOptions) -> list[str]:
         )
     if not report.count:
         return problems
-    if report.count < _MIN_IMAGES:
-        problems.append(f"Few images: {report.count}. A GAN memorises so few; several thousand are better.")
+    if few := describe_few(report.count):
+        problems.append(few)
     present = {name: count for name, count in report.class_counts.items() if count}
     if len(report.class_counts) == 1:
         problems.append("There is only one class, so --conditional cannot be used.")

@@ -18,7 +18,7 @@ from ganvas.diagnosis.logs.reader import read_trainings
 from ganvas.errors import GanvasError, describe_value
 from ganvas.files import to_path
 from ganvas.reading import MAX_DOCUMENT, read_bytes
-from ganvas.runs import lookup
+from ganvas.runs import lookup, overview
 from ganvas.runs.folder import Run
 from ganvas.runs.log import LogLines, read_events, read_stats
 
@@ -53,8 +53,19 @@ def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str
         lookup.check_no_generator(str(path), f"ganvas evaluate {path} measures it.")
     if len(paths) == 1 and not columns and is_run(paths[0]):
         return apply_rules(read_run(Run(paths[0])))
+    if len(paths) == 1 and (runs := _runs_in(paths[0])):
+        raise GanvasError(f"{paths[0]} has runs in it.", expected="one of them", fix=f"ganvas diagnose {runs[-1]}")
     trainings = read_trainings(paths, to_columns(columns or {}))
     return combine({name: apply_rules(history) for name, history in trainings.items()})
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The runs of Ganvas in a folder that has no other file."""
+    try:
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return []
+    return inside if all(map(overview.is_run_folder, inside)) else []
 
 
 def is_run(folder: Path) -> bool:

@@ -195,7 +195,9 @@ def _open(
             raise GanvasError(f"{what} does not exist.", expected="a run, a snapshot, or real images", fix=near)
         if against is None:
             raise GanvasError(
-                f"{what} is neither a run nor a snapshot: what should its images be compared with?",
+                f"{what} is neither a run nor a snapshot: what should its images be compared with?"
+                if path.exists()
+                else f"There is no run and no snapshot {what}.",
                 expected="--against, the real images",
                 fix="check the path, or add --against and the real images, such as a folder or a zip",
             )

@@ -11,6 +11,7 @@ from ganvas.config import TrainConfig
 from ganvas.config.custom import describe_incomplete_groups, images_per_group
 from ganvas.data import ImageSet
 from ganvas.data.imageset import count_smaller
+from ganvas.data.inspection import describe_few
 from ganvas.errors import GanvasError
 from ganvas.recipes import describe_preset, suggest_preset
 from ganvas.runs.folder import Run
@@ -40,7 +41,8 @@ def describe(
             suggest_preset(recipe, run.config) if resumed_at is None else ""
         )
     shared = notes_on_processes(config, distributed.world_size())
-    lines = [f"Note: {note}" for note in (preset, *images.notes, *config.warnings(), *shared) if note]
+    few = describe_few(len(images))
+    lines = [f"Note: {note}" for note in (preset, *images.notes, few, *config.warnings(), *shared) if note]
     told = any("enlarged" in note for note in images.notes)  # where the size was chosen
     if not told and (small := count_smaller(images.metadata.get("sizes", {}), images.resolution)):
         lines.append(f"Note: Images smaller than {h}x{w}, which are enlarged: {small:,}; --resolution changes this.")
@@ -52,15 +54,16 @@ def describe(
     kind = precision.describe(state.precision)
     processes = f" × {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     film = ", and their film" if config.runtime.plot else ""
+    most = "at most" if config.minutes is None else "about"  # its speed may change
     grids = 1 + round(config.total_images / config.snapshot_every())
     disk = max_disk_bytes(config, g, d) / 1e6
     lines += [
         f"{start} {run}",
-        f"  {len(images):,} images of {images.name}, {h}×{w}×{images.channels},{mirrored} "
+        f"  {len(images):,} image{'s' * (len(images) != 1)} of {images.name}, {h}×{w}×{images.channels},{mirrored} "
         f"{f'{classes} classes' if classes else 'classes not used'}",
         cost,
         f"  {user_code.title(config.loss.objective)}; {length} on {state.device}{processes}{kind}",
-        f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, at most {grids}){film}",
+        f"  at most {disk:,.0f} MB on disk, and the grids (fakes*.png, {most} {grids}){film}",
     ]
     return "\n".join(lines)
 
