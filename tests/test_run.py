@@ -471,7 +471,9 @@ def test_images_that_are_enlarged_are_counted(
         "Note: Images smaller than 16x16, which are enlarged: 40; --resolution changes this." in capsys.readouterr().err
     )
     train(tiny(write_images(40, 16, 16), kimg=0.04), name="y")
-    assert "enlarged" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "enlarged" not in told
+    assert "Note: Few images: 40." in told
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "", "a/", "/a"])
