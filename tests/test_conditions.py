@@ -205,6 +205,9 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (watched(G_update=after(2, 0.9, 1e-3), G_gradient=0), watched(G_update=after(2, 0.03, 1e-3), G_gradient=0)),
         (watched(D_update=0.08, distance=FAR), watched(D_update=0.08)),
         (watched(3, {"shown": 9_000}, D_update=0.15, distance=0.2), watched(3, {"shown": 900}, D_update=0.15)),
+        (watched(6, {"shown": 9_000}, D_update=0.1, distance=FAR),
+         watched(6, {"shown": 900}, D_update=0.1, distance=FAR)),
+        (watched(D_update=0.1, distance=FAR), watched(D_update=0.1, distance=list(np.geomspace(0.9, 0.4, 20)))),
         (watched(3, {"shown": 900}, D_update=0.08, D_lr=0.5), watched(3, {"shown": 900}, D_update=0.08, D_lr=3e-3)),
         (
             watched(20, {"config": TrainConfig()}, G_lr=0.1, distance=FAR),

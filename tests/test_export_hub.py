@@ -24,7 +24,7 @@ from ganvas.config import replace
 from ganvas.config.custom import Custom
 from ganvas.data.cached import cache_contents
 from ganvas.errors import GanvasError
-from ganvas.exporting import hub_folder
+from ganvas.exporting import hub_folder, model_card
 from ganvas.exporting.exported import public_card
 from ganvas.networks import Shape
 from ganvas.runs.folder import Run
@@ -334,10 +334,12 @@ def test_own_d_stays_here_and_g_is_exported() -> None:
 
 
 def test_samples_of_many_classes_are_one_grid(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_folder, "MOST_ROWS", 9)
+    for module in (hub_folder, model_card):
+        monkeypatch.setattr(module, "MOST_ROWS", 9)
     ganvas.export(run, to="hub", out="many", licence="mit")
     with Image.open("many/samples.png") as grid:
         assert grid.width == grid.height
+    assert "row by row, each of the next class;" in Path("many/README.md").read_text()
 
 
 def test_own_code_in_a_card_for_others_is_named_without_folders() -> None:

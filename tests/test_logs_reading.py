@@ -255,13 +255,16 @@ def test_level_alone_is_no_name(log: Log) -> None:
 
 
 def test_settings_above_printed_lines_are_no_lines_of_json(log: Log) -> None:
+    lines = "[0/25][0/1583] Loss_D: 1.5 Loss_G: 2.5\n" * 30
+    assert len(log('{"lr": 0.0002}\n' + lines)["G/loss"]) == 30
     history = log('{"lr": 0.0002, "model": "dcgan"}\n' + "Epoch 1: d_loss: 0.5, g_loss: 1.5\n" * 30)
     assert history.facts.format == "printed lines"
     assert len(history["D/loss"]) == 30
 
 
 @pytest.mark.parametrize(
-    ("values", "known"), [((0, 1, 1), False), ((1, 1, 1), False), ((1, 1.5, 2), True), ((0.9999999, 2, 3), True)]
+    ("values", "known"),
+    [((0, 1, 1), False), ((1, 1, 1), False), ((1, 1.5, 2), True), ((0.9999999, 2, 3), True), ((0, -1, 2), True)],
 )
 def test_flag_is_no_inception_score(values: tuple[float, ...], known: bool, log: Log) -> None:
     history = log("step,d_loss,is_train\n" + "".join(f"{n},0.5,{value}\n" for n, value in enumerate(values)), "a.csv")
@@ -325,6 +328,14 @@ def test_printed_lists_go_on(log: Log) -> None:
     assert next_["D/loss"].value.tolist() == [value for part in parts for value in part]
     grown = log("".join(f"d_losses = {[float('nan'), *range(n)]}\n" for n in range(4, 9)), "b.txt")
     assert grown["D/loss"].value.tolist()[1:] == [*range(8)]
+
+
+def test_lists_of_each_step_do_not_replace_its_losses(log: Log) -> None:
+    outputs = ", ".join(["0.5"] * 8)
+    lines = (f"step {n} d_loss: 0.5 g_loss: 1.2\nD(x): [{outputs}] D(G(z)): [{outputs}]\n" for n in range(30))
+    history = log("".join(lines))
+    assert len(history["D/loss"]) == len(history["G/loss"]) == 30
+    assert history.unit == "step"
 
 
 def test_of_printed_lists_and_lines_those_with_more_quantities_are_read(log: Log) -> None:

@@ -26,7 +26,7 @@ from ganvas.evaluation.evaluation import evaluate, save_evaluation
 from ganvas.runs import checkpoint, cleaning, listeners
 from ganvas.runs.folder import Run
 from ganvas.runs.log import append_event, read_events, read_stats
-from ganvas.trackers import mlflow_log, processes, record
+from ganvas.trackers import mlflow_log, processes
 from ganvas.trackers.finished import log_run
 from ganvas.trackers.follower import Follower
 from ganvas.trackers.notes import describe_event, final_state
@@ -438,10 +438,6 @@ def test_damaged_record_is_named() -> None:
             log_run(run, to=spec("Recording"))
     file.unlink()
     log_run(run, to=spec("Recording"))
-
-
-def test_resumed_session_waits_until_the_process_of_the_earlier_one_has_ended() -> None:
-    assert record.WAIT_SECONDS > processes.LIMIT_SECONDS
 
 
 def test_experiment_that_another_training_has_just_created_is_used() -> None:

@@ -88,7 +88,7 @@ def test_messages_name_fields_and_files_and_leave_commands_as_they_are(visit: Vi
     )
     page.get_by_label("Longer side, in pixels").fill("huge")
     expect(page.locator("#style-size-error")).to_have_text(
-        "“Longer side, in pixels” is 'huge'. Expected: a whole number from 16 to 16,384."
+        "“Longer side, in pixels” is 'huge'. Expected: a whole number from 17 to 16,384."
     )
     page.get_by_label("Language").select_option("fr")
     page.get_by_label("Grand côté, en pixels").fill("huge")

@@ -118,6 +118,8 @@ class Diagnosis(Displayed):
             return
         colour = "red" if self.failures else "green" if self.healthy else "yellow"
         yield Paragraph(verdict(self), f"bold {colour}")
+        if self.healthy and self.facts.config:
+            yield Paragraph("How good its images are is another question, which ganvas evaluate answers.", "dim")
         for finding in self.findings:
             yield Paragraph("")
             yield from finding._parts()

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from ganvas import user_code
@@ -53,19 +54,20 @@ def diagnose(what: Run | Path | str | Sequence[Path | str], columns: Mapping[str
         lookup.check_no_generator(str(path), f"ganvas evaluate {path} measures it.")
     if len(paths) == 1 and not columns and is_run(paths[0]):
         return apply_rules(read_run(Run(paths[0])))
-    if len(paths) == 1 and (runs := _runs_in(paths[0])):
-        raise GanvasError(f"{paths[0]} has runs in it.", expected="one of them", fix=f"ganvas diagnose {runs[-1]}")
+    if len(paths) == 1 and not columns and (runs := _runs_in(paths[0])):
+        raise GanvasError(
+            f"{paths[0]} has runs in it.", expected="one of them", fix=f"ganvas diagnose {quote(str(runs[-1]))}"
+        )
     trainings = read_trainings(paths, to_columns(columns or {}))
     return combine({name: apply_rules(history) for name, history in trainings.items()})
 
 
 def _runs_in(folder: Path) -> list[Path]:
-    """The runs of Ganvas in a folder that has no other file."""
+    """The runs of Ganvas in a folder, the newest last."""
     try:
-        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(filter(overview.is_run_folder, folder.iterdir()), key=lambda run: run.stat().st_mtime)
     except OSError:
         return []
-    return inside if all(map(overview.is_run_folder, inside)) else []
 
 
 def is_run(folder: Path) -> bool:

@@ -23,7 +23,7 @@ from ganvas.errors import GanvasError
 from ganvas.exporting import upload
 from ganvas.exporting.exported import Exported, public_card
 from ganvas.exporting.licences import check_licence
-from ganvas.exporting.model_card import read_evaluations, write_model_card
+from ganvas.exporting.model_card import MOST_ROWS, read_evaluations, write_model_card
 from ganvas.exporting.parity import SEEDS, TRUNCATION, Parity, check
 from ganvas.files import atomic_folder, make_folder
 from ganvas.reading import MAX_DOCUMENT, read_bytes
@@ -35,9 +35,6 @@ from ganvas.sampling import Sampler, load
 
 README, SAMPLES, NEAREST = "README.md", "samples.png", "nearest.png"
 FILES = (HUB_CONFIG, HUB_WEIGHTS, README, SAMPLES, NEAREST)
-
-MOST_ROWS = 32
-"""Most classes of which each has a row in samples.png."""
 
 
 def write(sampler: Sampler, path: Path, options: Any) -> Exported:
@@ -97,7 +94,7 @@ def _without_own_d(card: Card) -> Card:
 
 
 def _draw_samples(sampler: Sampler) -> Image.Image:
-    """A grid of the first seeds: a row for each class, or, of many classes, an image for each of the first ones."""
+    """A grid of the first seeds: a row for each class, or, of many classes, a class after the other."""
     if sampler.card.shape.classes > MOST_ROWS:
         return image_io.make_grid(sampler.sample(range(64)), 8)
     images, columns, names = sampler.sample_grid()

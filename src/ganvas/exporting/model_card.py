@@ -22,6 +22,9 @@ _ARROWS = {"lower": "lower is better", "higher": "higher is better", "as real": 
 _OF_THIS_MACHINE = ("data", "init_from")
 """Knobs that may be paths: their names stand elsewhere in the card."""
 _CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
+MOST_ROWS = 32
+"""Most classes of which each has a row in samples.png."""
+
 _MAX_NAMES = 100
 
 
@@ -88,9 +91,9 @@ def _what(sampler: Sampler) -> str:
     if names:
         shown = ", ".join(map(_text, names[:_MAX_NAMES])) + (" …" if len(names) > _MAX_NAMES else "")
         classes = f" The class can be chosen, one of {len(names)}: {shown}."
-    order = (
-        "One row a class, from the first seeds." if names else "The seeds from 0 to 63, row by row; none were chosen."
-    )
+    order = "One row a class, from the first seeds."
+    if not names or len(names) > MOST_ROWS:
+        order = f"The seeds from 0 to 63, row by row{', each of the next class' * bool(names)}; none were chosen."
     return (
         f"# {_text(card.recipe)} on {_text(str(card.data['name']))}\n\n"
         f"A generative adversarial network that draws {kind} like those of the data set "

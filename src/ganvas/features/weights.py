@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ganvas.data.cached import cache_files
-from ganvas.data.downloads import RemoteFile, fetch
+from ganvas.data.downloads import RemoteFile, fetch, is_complete
 from ganvas.errors import GanvasError
 from ganvas.features import layers
 from ganvas.features.layers import FeatureNetwork
-from ganvas.files import make_folder
+from ganvas.files import explain_os_error, make_folder
 from ganvas.reading import check_regular, describe_reason
 
 PUBLISHED = {
@@ -107,8 +107,13 @@ def download_weights(name: str) -> Path:
     """
     published = PUBLISHED[name]
     path = cache_files.root() / "weights" / published.name
+    if is_complete(published, path):  # also where the cache is only read
+        return path
     make_folder(path.parent)
     fix = f"download it elsewhere and give it with --weights {path.name}; or use --network eye."
-    with FileLock(f"{path}.lock"):
-        fetch(published, path, what=f"The network {name}", fix=fix)
+    try:
+        with FileLock(f"{path}.lock"):
+            fetch(published, path, what=f"The network {name}", fix=fix)
+    except OSError as error:
+        raise explain_os_error(error, path) from error
     return path

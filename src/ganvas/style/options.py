@@ -89,7 +89,7 @@ NETWORK_DEFAULTS: dict[str, dict[str, Any]] = {
 """Default layers and content weight of each network; layers beyond the end of its weights are left out."""
 
 BOUNDS = {
-    "size": (16, 16384), "iterations": (1, 100_000), "content_weight": (0, 1e6), "tv_weight": (0, 1e6),
+    "size": (17, 16384), "iterations": (1, 100_000), "content_weight": (0, 1e6), "tv_weight": (0, 1e6),
     "style_scale": (0.1, 10), "strength": (0, 1), "lr": (1e-6, 100), "min_scale": (16, 16384), "average": (0, 1),
     "tile": (32, 16384), "seed": (0, 2**63 - 1),
 }  # fmt: skip

@@ -298,8 +298,8 @@ def _recognised(training: _Training, facts: Facts, roles: names.Roles) -> dict[s
 
 def _is_flag(own: str, values: np.ndarray) -> bool:
     """Whether an inception score is none, but a column such as is_train: a score is never below 1, nor always 1."""
-    finite = values[np.isfinite(values)]
-    return own == "inception score" and bool((finite < _LEAST_SCORE).any() or (len(finite) and (finite <= 1).all()))
+    measured = values[np.isfinite(values) & (values > 0)]  # 0 or -1 until it is first measured
+    return own == "inception score" and bool((measured < _LEAST_SCORE).any() or not (measured > 1).any())
 
 
 def _check_given(training: _Training, facts: Facts, roles: names.Roles) -> None:

@@ -119,6 +119,7 @@ def rate_high(history: History) -> Detection | None:
             return Detection(float(rates.at[0]), (given, *distance_evidence(history)), network)
         most = update.value[:3].max(initial=0)
         wild = most > 0.3 or (len(update) >= 4 and np.median(update.value[:4]) > LARGE)
+        wild = wild and not (rate <= USUAL_RATE and (is_young(history) or _draws_near(history)))
         gradient = history[f"{network}/gradient"]
         dead = most > 0.05 and gradient and gradient.recent() == 0
         if dead or (wild and is_poor(history) and not is_critic(history)):
@@ -132,10 +133,14 @@ def _is_harmless(history: History, update: Series, rate: float) -> bool:
 
     Narrow networks have small weights, and Adam's first updates are its largest.
     """
-    distance = history["distance"]
-    near = bool(distance) and distance.recent() < max(NEAR, 0.5 * distance.value[0])
-    most = (4 if is_young(history) else 2 if near else 1) * LARGE
+    most = (4 if is_young(history) else 2 if _draws_near(history) else 1) * LARGE
     return rate <= USUAL_RATE and update.recent() < most
+
+
+def _draws_near(history: History) -> bool:
+    """Whether the fakes are near to the reals, or half as far from them as at the start."""
+    distance = history["distance"]
+    return bool(distance) and distance.recent() < max(NEAR, 0.5 * distance.value[0])
 
 
 def rate_low(history: History) -> Detection | None:

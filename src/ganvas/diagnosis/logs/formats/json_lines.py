@@ -22,7 +22,7 @@ def read_json_lines(source: Source) -> list[Table] | None:
     """One object a line; other lines are counted as unread."""
     head = source.head[:_FIRST]
     objects = [parse_line(line) is not None for line in head]
-    begun = all(line.lstrip().startswith(("{", "[")) for line in head)  # above printed lines an object is a setting
+    begun = all(line.lstrip().startswith("{") for line in head)  # above printed lines an object is a setting
     if objects and ((objects[0] and begun) or 2 * sum(objects) >= len(objects)):
         return tabulate_objects(_objects(source))
     return None

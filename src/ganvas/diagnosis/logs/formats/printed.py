@@ -131,8 +131,10 @@ def _plain(line: str) -> str:
     return " ".join(line.split())
 
 
-def _worth(table: Table, given: frozenset[str]) -> tuple[int, int]:
-    return sum(_is_known(name, given) for name in table.columns), len(table)
+def _worth(table: Table, given: frozenset[str]) -> tuple[int, bool, int]:
+    """How much is known of a table: quantities, whether their time is, and how many rows."""
+    timed = any(map(names.time_kind, table.columns))
+    return sum(_is_known(name, given) for name in table.columns), timed, len(table)
 
 
 def _is_known(name: str, given: frozenset[str]) -> bool:
