@@ -244,7 +244,7 @@ def test_damaged_file_of_the_package_is_refused(damage: str, elsewhere: Path, mo
 
 def test_file_or_folder_of_the_same_name_is_what_a_path_means(tmp_path: Path) -> None:
     Path("pretrained:digits").mkdir()
-    with pytest.raises(GanvasError, match="not a usable snapshot"):
+    with pytest.raises(GanvasError, match="is no run and no snapshot"):
         ganvas.load("pretrained:digits")
 
 
