@@ -14,6 +14,9 @@ from ganvas.diagnosis.logs.source import Source
 _FIRST = 20
 """Lines of which half must be objects, or the first where the others are damaged ones."""
 
+_BEGINNING = re.compile(r"\s*(?:\{|\[[^\]]*\]?\s*$)")
+"""A line that may be of JSON, or a part of one: not `[0/25][0/1583] Loss_D: 1.5`."""
+
 _NUMPY = re.compile(rf"{WRAPPER}[^)]*?\)+")
 _NOT_FINITE = re.compile(r"(?<=[:\s])(-?)(nan|inf)\b")
 
@@ -22,7 +25,7 @@ def read_json_lines(source: Source) -> list[Table] | None:
     """One object a line; other lines are counted as unread."""
     head = source.head[:_FIRST]
     objects = [parse_line(line) is not None for line in head]
-    begun = all(line.lstrip().startswith("{") for line in head)  # above printed lines an object is a setting
+    begun = all(map(_BEGINNING.match, head))  # above printed lines an object is a setting
     if objects and ((objects[0] and begun) or 2 * sum(objects) >= len(objects)):
         return tabulate_objects(_objects(source))
     return None
