@@ -16,7 +16,7 @@ from ganvas.display import Displayed, Paragraph, Part, Table
 from ganvas.terminal import printable_name
 
 _MAX_IMBALANCE = 10
-MIN_IMAGES = 200
+_MIN_IMAGES = 200
 _MAX_DUPLICATES = 0.01
 _BLOCK_BYTES = 2**25  # bytes compared at a time
 _MAX_ROWS = 12  # rows of a long list that are printed; --json has them all
@@ -93,7 +93,7 @@ class DataReport(Displayed):
 
 def describe_few(count: int) -> str:
     """That a training set is small, as a sentence; empty if it is not."""
-    return f"Few images: {count}. A GAN memorises so few; several thousand are better." if count < MIN_IMAGES else ""
+    return f"Few images: {count}. A GAN memorises so few; several thousand are better." if count < _MIN_IMAGES else ""
 
 
 def inspect(

@@ -121,8 +121,8 @@ def _is(source: Source, reader: Reader) -> bool:
 def _has_losses(source: Source, root: Path, roles: names.Roles) -> bool:
     """Whether a file, or already its beginning, has losses of D or G."""
     return any(
-        has_losses(quantities_of(_placed(_read_one(part)[1], part, root), roles))
-        for part in (source.beginning(_LOOK), source)
+        has_losses(quantities_of(_placed(_read_one(source.beginning(size))[1], source, root), roles))
+        for size in sorted({min(_LOOK, source.size), source.size})
     )
 
 

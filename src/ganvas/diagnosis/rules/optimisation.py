@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ganvas.diagnosis.history import History, Series
+from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
@@ -106,35 +106,32 @@ def _growing(history: History, name: str) -> Detection | None:
 
 
 def rate_high(history: History) -> Detection | None:
-    """Updates so large that weights are replaced rather than improved."""
+    """Updates so large that weights are replaced rather than improved.
+
+    By a usual learning rate the first ones may be larger: narrow networks have small weights, and Adam's first updates
+    are its largest. So may those by which G draws near to the reals.
+    """
+    young = is_young(history)
     for network in ("G", "D"):
         update, rates = history[f"{network}/update"], history[f"{network}/lr"]
         rate = rates.value.max(initial=0)
+        eased = rate <= USUAL_RATE and (young or _draws_near(history))
         since = update.holds_since(update.value > LARGE, 3)
-        if since is not None and history.now > update.at[0] and not _is_harmless(history, update, rate):
+        harmless = since is not None and eased and update.recent() < (4 if young else 2) * LARGE
+        if since is not None and history.now > update.at[0] and not harmless:
             now = f"{network}'s weights change by {100 * update.recent():.0f} % an update; 0.1 to 2 % is usual"
             return Detection(since, (now, *distance_evidence(history)), network)
-        if history.facts.config and rate > USUAL_RATE and is_poor(history) and not is_young(history):
+        if history.facts.config and rate > USUAL_RATE and is_poor(history) and not young:
             given = f"{network}'s learning rate is {rate:g}: the most that an update changes a weight"
             return Detection(float(rates.at[0]), (given, *distance_evidence(history)), network)
         most = update.value[:3].max(initial=0)
         wild = most > 0.3 or (len(update) >= 4 and np.median(update.value[:4]) > LARGE)
-        wild = wild and not (rate <= USUAL_RATE and (is_young(history) or _draws_near(history)))
         gradient = history[f"{network}/gradient"]
         dead = most > 0.05 and gradient and gradient.recent() == 0
-        if dead or (wild and is_poor(history) and not is_critic(history)):
+        if dead or (wild and not eased and is_poor(history) and not is_critic(history)):
             largest = f"{network}'s weights changed by {100 * most:.0f} % in one update"
             return Detection(float(update.at[0]), (largest, *distance_evidence(history)), network)
     return None
-
-
-def _is_harmless(history: History, update: Series, rate: float) -> bool:
-    """Whether large updates by a usual learning rate are the first ones, or G draws near to the reals by them.
-
-    Narrow networks have small weights, and Adam's first updates are its largest.
-    """
-    most = (4 if is_young(history) else 2 if _draws_near(history) else 1) * LARGE
-    return rate <= USUAL_RATE and update.recent() < most
 
 
 def _draws_near(history: History) -> bool:
