@@ -1,5 +1,6 @@
 """The command line: help, clear errors, JSON, and exit statuses."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -14,7 +15,9 @@ import pytest
 from support import call_cli, planned_config, run_cli
 
 from ganvas.cli import COMMANDS, main
+from ganvas.config.flags import format_flags
 from ganvas.recipes import RECIPES
+from ganvas.recipes.cpu import PRESETS
 from ganvas.runs.folder import Run
 
 TINY = ["--kimg", "0.2", "--no-plot", "--device", "cpu"]
@@ -49,6 +52,28 @@ def test_all_recipes_are_listed_as_text_and_as_json(monkeypatch: pytest.MonkeyPa
     assert len(text.splitlines()) < 4 * len(RECIPES) + 9, "few lines are broken"
     assert json.loads(call_cli("recipes", "--json", check=0).stdout).keys() == RECIPES.keys()
     assert all(name in text for name in RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_shown_with_what_it_sets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = call_cli("recipes", name, check=0).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    own, *presets = re.findall(r"sets\n((?:  --.+\n)+)", text)
+    assert f"ganvas train {name} --help" in text
+    config = RECIPES[name].config
+    for group in (config, *filter(dataclasses.is_dataclass, vars(config).values())):
+        for field in filter(lambda field: field.init, dataclasses.fields(group)):
+            value = getattr(group, field.name)
+            flag = f"--{'no-' * (value is False)}{field.name.replace('_', '-')}"
+            if not dataclasses.is_dataclass(value) and value is not None:
+                assert (flag in own.split()) == (value != field.default), field.name
+    assert [preset.split() for preset in presets] == [format_flags(one.knobs).split() for one in PRESETS.get(name, ())]
+    assert json.loads(call_cli("recipes", name, "--json", check=0).stdout).keys() == {name}
+
+
+def test_an_unknown_recipe_is_refused_with_its_neighbour() -> None:
+    assert "did you mean 'dcgan'" in call_cli("recipes", "dcgn", check=1).stderr
 
 
 @pytest.mark.slow

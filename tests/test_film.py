@@ -216,7 +216,7 @@ def test_frames_of_any_images_are_small_and_opaque(shape: tuple[int, int, int], 
     images[:, -1] = 0 if shape[0] == 4 else 200  # all of it transparent
     image_io.save_image(image_io.make_grid(images, 8), tmp_path / "grid.png")
     sizes = dict(zip(("channels", "height", "width"), shape, strict=True)) | {"classes": 0}
-    (frame,) = film._draw_frames(iter([(1234, tmp_path / "grid.png")]), sizes)
+    (frame,) = film._draw_frames(iter([(1_234_000, tmp_path / "grid.png")]), sizes)
     assert max(frame.size) <= 4 * (film.MAX_SIDE + 4) + 4 + 20
     assert frame.mode == ("L" if shape[0] == 1 else "RGB")
     middle = np.asarray(frame.convert("RGB"))[5, 6]

@@ -221,11 +221,11 @@ def test_leftovers_of_an_interrupted_replacement_are_cleaned() -> None:
 
 @pytest.mark.slow
 def test_snapshots_after_the_saved_state_are_removed() -> None:
-    from ganvas.runs.folder import prune_snapshots
+    from ganvas.runs.snapshot import prune
 
     config = replace(tiny(kimg=8.0), batch=100, snapshot_kimg=1.0, keep_kimg=1.0, tick_kimg=4.0)
     run = train(config, name="x", quiet=True)
-    prune_snapshots(run, 7000, keep=None)
+    prune(run.snapshots, 7000, keep=None)
     assert [p.name for p in run.snapshots] == ["000007"]
 
 

@@ -63,7 +63,7 @@ TERMINAL_ONLY = {
     "style": {"out", "preview", "gif", "quiet", "json"},
     "studio": set[str](),
     "export": {"json"},
-    "recipes": {"json"},
+    "recipes": {"recipe", "json"},
     "runs": {"remove", "clean", "json"},  # in Python functions
     "cache": {"clean", "json"},
     "info": {"json"},

@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import inspect
-import math
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +26,8 @@ from ganvas.evaluation.measures import MEASURES
 from ganvas.game.objectives import OBJECTIVES
 from ganvas.progress import format_minutes
 from ganvas.recipes import RECIPES
-from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER, Preset
+from ganvas.recipes.catalogue import own_knobs
+from ganvas.recipes.cpu import RIGHT_AFTER, presets_by_length
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -193,10 +193,12 @@ def make_recipes() -> str:
     parts.append("\n## What each recipe sets\n\nEvery other knob has its [default](knobs.md).\n")
     for name, recipe in RECIPES.items():
         family = recipe.config.network.family
-        flags = format_flags({knob: value for knob, value in _changed(recipe.config) if value is not None})
+        flags = format_flags({knob: value for knob, value in own_knobs(recipe.config).items() if value is not None})
         parts.append(f"### {name}\n\nFollows: {recipe.source}. Networks: [{family}](#networks-{family}).\n")
         parts.append(f"```\n{flags}\n```\n")
-        parts += _presets(PRESETS.get(name, ()))
+        for length, knobs in presets_by_length(name):
+            runs = f"With `--minutes` {length} on a CPU:" if length else "With `--minutes` on a CPU:"
+            parts.append(f"{runs}\n\n```\n{format_flags(knobs)}\n```\n")
         parts.append(_beside(SOURCES[name], recipe.config))
     parts.append("## Networks, and where they differ from the papers\n")
     for kind in get_args(Network):
@@ -206,17 +208,6 @@ def make_recipes() -> str:
     return "\n".join(parts)
 
 
-def _presets(presets: Sequence[Preset]) -> list[str]:
-    parts, least = [], 0.0
-    for preset in presets:
-        limits = [f"more than {least:g}"] if least else []
-        limits += [f"at most {preset.minutes:g}"] if math.isfinite(preset.minutes) else []
-        lengths = f", {' and '.join(limits)} of them" if limits else ""
-        parts.append(f"With `--minutes` on a CPU{lengths}:\n\n```\n{format_flags(preset.knobs)}\n```\n")
-        least = preset.minutes
-    return parts
-
-
 def _right_after(name: str) -> str:
     return format_minutes(RIGHT_AFTER[name]) if name in RIGHT_AFTER else ""
 
@@ -224,12 +215,6 @@ def _right_after(name: str) -> str:
 def _length(config: TrainConfig) -> str:
     length = format_minutes(config.minutes) if config.minutes else f"{config.kimg:,g} kimg"
     return f"{code(config.dataset.data)}, {length}"
-
-
-def _changed(config: TrainConfig) -> list[tuple[str, Any]]:
-    """The knobs that differ from the defaults of their groups."""
-    usual = dict(leaves(TrainConfig())) | dict(leaves(type(config.network)()))
-    return [(knob, value) for knob, value in leaves(config) if knob != "family" and value != usual[knob]]
 
 
 def _beside(source: Source, config: TrainConfig) -> str:

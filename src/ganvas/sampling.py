@@ -32,6 +32,7 @@ from ganvas.reading import near_paths
 from ganvas.runs import lookup, pretrained, snapshot
 from ganvas.runs.card import WEIGHTS, is_run, is_snapshot
 from ganvas.runs.folder import Run
+from ganvas.runs.names import grid_file
 from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
 from ganvas.seeds import check_seeds, to_int
@@ -82,7 +83,7 @@ class Sampler(Displayed):
             "data": str(card.data.get("name", "")), "kimg": f"{card.nimg / 1000:g}", "device": str(self.device),
         }  # fmt: skip
         yield Table(list(facts.items()))
-        grid = self.path.parent.parent / f"fakes{card.nimg // 1000:06d}.png"
+        grid = grid_file(self.path.parent.parent, card.nimg)
         if grid.exists():
             yield InlineImage(grid, grid.name)
 

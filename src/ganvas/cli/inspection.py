@@ -2,17 +2,22 @@
 
 import math
 import textwrap
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from ganvas.cli.output import make_console, print_json
 from ganvas.config import to_json
+from ganvas.config.flags import to_words
 from ganvas.data.options import Channels, Fit, Split
 from ganvas.errors import GanvasError
 from ganvas.progress import format_minutes
 from ganvas.recipes import RECIPES
-from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER
+from ganvas.recipes.catalogue import get_recipe, own_knobs
+from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER, presets_by_length
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def inspect_data(
@@ -59,12 +64,16 @@ def inspect_data(
         raise GanvasError(f"{source} has no image that can be read: {len(report.bad_files)} files are bad.")
 
 
-def list_recipes(json: bool = False) -> None:
-    """List the recipes.
+def list_recipes(
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help_behavior_hint="")] = "", json: bool = False
+) -> None:
+    """List the recipes, or show what one of them sets.
 
     Args:
+        recipe: Only this one, with the knobs that it sets and its CPU presets; by default all.
         json: Print JSON, with every knob and the CPU presets.
     """
+    shown = {recipe: get_recipe(recipe)} if recipe else RECIPES
     if json:
         print_json(
             {
@@ -79,12 +88,12 @@ def list_recipes(json: bool = False) -> None:
                     ],
                     "right_after_minutes": RIGHT_AFTER.get(name),
                 }
-                for name, r in RECIPES.items()
+                for name, r in shown.items()
             }
         )
         return
     console = make_console()
-    for name, r in RECIPES.items():
+    for name, r in shown.items():
         c = r.config
         length = format_minutes(c.minutes) if c.minutes else f"{c.kimg:,g} kimg"
         speed = r.cost.replace(" at ", " images/s at ", 1)
@@ -94,10 +103,28 @@ def list_recipes(json: bool = False) -> None:
         for text, style in ((r.summary, ""), (r.source, "dim")):
             for line in textwrap.wrap(text, console.width - 2):
                 console.print(f"  {line}", style=style, markup=False)
+    if recipe:
+        _print_settings(console, recipe)
+        return
     console.print(
-        "\nThe speeds are those of two CPU cores. ganvas train RECIPE trains one;"
-        " with --minutes on a CPU it starts from its preset."
+        "\nThe speeds are those of two CPU cores. ganvas train RECIPE trains one; with --minutes on a CPU it starts"
+        " from its preset. ganvas recipes RECIPE shows what one sets."
     )
+
+
+def _print_settings(console: "Console", recipe: str) -> None:
+    """The knobs that a recipe sets, and those of its presets, as flags."""
+    own = {name: value for name, value in own_knobs(RECIPES[recipe].config).items() if value is not None}
+    parts = [("It sets", own)]
+    for length, knobs in presets_by_length(recipe):
+        minutes = f"--minutes {length}" if length else "--minutes"
+        parts.append((f"With {minutes} on a CPU it sets", knobs))
+    for title, knobs in parts:
+        console.print(f"\n{title}", markup=False)
+        words = " ".join("\0".join(to_words(*knob)) for knob in knobs.items())  # no line ends before a flag's value
+        for line in textwrap.wrap(words, console.width - 2, break_on_hyphens=False):
+            console.print("  " + line.replace("\0", " "), markup=False, highlight=False)
+    console.print(f"\nThe other knobs have their defaults: ganvas train {recipe} --help", markup=False)
 
 
 def info(json: bool = False) -> None:

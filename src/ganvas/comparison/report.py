@@ -12,6 +12,7 @@ from ganvas.comparison.summary import COLUMNS, FORMATTERS
 from ganvas.display import IMAGE_WIDTH, image_url
 from ganvas.reading import open_regular
 from ganvas.runs.folder import Run
+from ganvas.runs.names import format_kimg, numbered
 
 GRID_WIDTH = IMAGE_WIDTH // 2
 """Width in pixels to which grids are reduced in the report."""
@@ -80,7 +81,7 @@ def _collect_samples(results: Mapping[str, Any], images: Path) -> list[dict[str,
             for kind, width in (("classes", 400), ("closest", IMAGE_WIDTH), ("interpolation", IMAGE_WIDTH))
             if folder is not None and (folder / f"{kind}.png").exists()
         }
-        over_time = [(int(path.stem.removeprefix("fakes")), _embed_grid(path)) for path in dict.fromkeys(grids)]
+        over_time = [(format_kimg(nimg), _embed_grid(path)) for nimg, path in numbered(dict.fromkeys(grids))]
         samples.append({"name": name, "seed": first["seed"], "last": last, "over_time": over_time, **extra})
     return samples
 

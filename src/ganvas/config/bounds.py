@@ -52,9 +52,6 @@ Kimg: TypeAlias = Annotated[
 ]
 Minutes: TypeAlias = Annotated[float, Bound(lambda minutes: 0 < minutes < 1e7, "minutes above 0 and below 10 million")]
 KimgOrNever: TypeAlias = Annotated[float, Bound(lambda kimg: 0 <= kimg < 1e12, "0 or more, and a finite number")]
-WholeKimg: TypeAlias = Annotated[
-    float, Bound(lambda kimg: 1 <= kimg < 1e12, "1 or more: snapshots are named after whole kimg")
-]
 
 ScheduledNonNegative: TypeAlias = Annotated[ScheduleSpec, NON_NEGATIVE]
 ScheduledFraction: TypeAlias = Annotated[ScheduleSpec, FRACTION]

@@ -18,7 +18,6 @@ from ganvas.config.bounds import (
     ScheduledFraction,
     ScheduledNonNegative,
     Threads,
-    WholeKimg,
 )
 from ganvas.config.conflicts import Group, has_single_images
 from ganvas.config.custom import describe_incomplete_groups, features_net_of, images_per_group, is_batch_normed
@@ -295,7 +294,7 @@ class RuntimeConfig(Group):
     """kimg between two lines of stats.jsonl; by default 4, in a run by time (--minutes) at most a fortieth of it."""
     snapshot_kimg: Kimg | None = None
     """kimg between two snapshots (weights, grid of images, state); by default a tenth of the run."""
-    keep_kimg: WholeKimg | None = None
+    keep_kimg: Kimg | None = None
     """Keep the snapshots at multiples of this many kimg; by default only the last one (and the best)."""
     evaluate_every: KimgOrNever | None = None
     """kimg between two quality measurements (a kernel distance of 250 to 2,000 images, as many as 5 % of the time

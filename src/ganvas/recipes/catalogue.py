@@ -8,6 +8,7 @@ from typing import Any
 from ganvas.config import BalanceConfig, DatasetConfig, LossConfig, OptimisationConfig, RuntimeConfig, TrainConfig
 from ganvas.config.custom import Custom
 from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, Transformer, ViT
+from ganvas.config.forms import leaves
 from ganvas.display import Displayed, Part, Table
 from ganvas.errors import GanvasError, did_you_mean
 from ganvas.reading import near_paths
@@ -317,6 +318,12 @@ def default_recipe(data: object = None) -> str:
     """The recipe when none is named: that of the included digits, or for other data the one that suits any images."""
     name = "digits28" if data is None else str(data)
     return name if name in ("digits", "digits28") else "fast"
+
+
+def own_knobs(config: TrainConfig) -> dict[str, Any]:
+    """The knobs of a configuration that differ from the defaults of its groups: {name: value}."""
+    usual = dict(leaves(TrainConfig())) | dict(leaves(type(config.network)()))
+    return {name: value for name, value in leaves(config) if name != "family" and value != usual[name]}
 
 
 def get_recipe(name: str) -> Recipe:

@@ -6,7 +6,7 @@ docs/log.md). `mlp`, `cnn`, `cnn-sigmoid` and `transformer` have none: they are 
 `fast`, `digits28` and `digits`, which are made for minutes, and `r3gan`, which is made for GPUs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any, NamedTuple
 
@@ -95,6 +95,16 @@ def find_preset(recipe: str, minutes: float | None) -> Mapping[str, Any]:
     if minutes is None:
         return {}
     return next((knobs for longest, knobs in PRESETS.get(recipe, ()) if minutes <= longest), {})
+
+
+def presets_by_length(recipe: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """("of at most 15", or "" of any minutes; knobs) of each preset of a recipe, that of the shortest runs first."""
+    least = 0.0
+    for longest, knobs in PRESETS.get(recipe, ()):
+        limits = [f"more than {least:g}"] if least else []
+        limits += [f"at most {longest:g}"] if longest < inf else []
+        yield f"of {' and '.join(limits)}" if limits else "", knobs
+        least = longest
 
 
 def base_config(recipe: str, minutes: float | None = None, *, on_cpu: bool) -> TrainConfig:

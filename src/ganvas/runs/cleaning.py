@@ -14,15 +14,17 @@ from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
 from ganvas.reading import near_paths, read_json
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import is_being_trained, lock_run
+from ganvas.runs.names import NUMBER
 from ganvas.runs.overview import find_runs, is_run_folder, summarise
 from ganvas.values import real_path
 
 _RUN = (
-    r"config\.json|(stats|events|metrics)\.jsonl|log\.txt|(losses|reals|closest|grid|fakes\d{6,})\.png"
+    rf"config\.json|(stats|events|metrics)\.jsonl|log\.txt|(losses|reals|closest|grid|fakes{NUMBER})\.png"
     r"|training\.(webp|gif)|\.lock"
     r"|trackers/([\w.-]+\.(json|lock))?|tensorboard/(events\.out\.tfevents\..+)?"
     r"|wandb/((latest-run|debug(-\w+)*\.log|(offline-)?run-[^/]+/(.*/)?[^/]*)/?)?"
-    r"|state/((latest|start|good|candidate)\.safetensors)?|snapshots/((\d+|best)/(G\.safetensors|card\.json)?)?"
+    r"|state/((latest|start|good|candidate)\.safetensors)?"
+    rf"|snapshots/(({NUMBER}|best)/(G\.safetensors|card\.json)?)?"
     r"|explore/((bookmarks|directions)\.json|(places|walks)/([0-9a-f]{12}\.(npz|png|gif|webp|mp4|webm))?)?"
 )
 """The files and folders/ that a training, the commands on it and the studio write into a run."""

@@ -3,7 +3,6 @@
 Grids are never removed, so the film of a run that was interrupted, or whose snapshots are pruned, is whole.
 """
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from ganvas import image_io
 from ganvas.animation import whole_durations
 from ganvas.reading import open_regular
 from ganvas.runs.folder import Run
+from ganvas.runs.names import format_kimg, numbered
 
 GRID_COLUMNS = 8
 """Images in a row of a grid (fakes*.png)."""
@@ -48,8 +48,8 @@ def save(run: Run, out: Path | None = None) -> Path | None:
         GanvasError: this is no run, or the file cannot be written.
     """
     out = out or run.path / ("training.webp" if features.check("webp") else "training.gif")
-    last = max((int(path.name) for path in run.snapshots if re.fullmatch("[0-9]+", path.name)), default=-1)
-    grids = [(kimg, file) for file in run.grids if (kimg := int(file.stem.removeprefix("fakes"))) <= last]
+    last = max((nimg for nimg, _ in numbered(run.snapshots)), default=-1)
+    grids = [(nimg, file) for nimg, file in numbered(run.grids) if nimg <= last]
     frames = list(_draw_frames(_thin(grids), run.metadata["data"]["shape"]))
     if len(frames) < 2:
         return None
@@ -102,9 +102,9 @@ def _draw_frames(grids: Iterator[tuple[int, Path]], shape: Mapping[str, int]) ->
         scale = MAX_SIDE / longer
     size = max(1, round(width * scale)), max(1, round(height * scale))
     smoothing = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
-    for kimg, file in grids:
+    for nimg, file in grids:
         if images := read_images(file, shape, IMAGES):
-            yield _draw_frame([image.resize(size, smoothing) for image in images], f"{kimg:,} kimg")
+            yield _draw_frame([image.resize(size, smoothing) for image in images], f"{format_kimg(nimg)} kimg")
 
 
 def _draw_frame(images: Sequence[Image.Image], caption: str, columns: int = 4) -> Image.Image:

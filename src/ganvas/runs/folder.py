@@ -14,12 +14,13 @@ from ganvas import user_code
 from ganvas.config import CODE_KNOBS, RuntimeConfig, TrainConfig, differences, from_json, to_json
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
-from ganvas.files import explain_os_error, make_folder, remove_folder, to_path, write_json
+from ganvas.files import explain_os_error, make_folder, to_path, write_json
 from ganvas.reading import describe_reason, is_count, is_number
 from ganvas.runs.card import find_damage, read_card, read_weight_shapes
 from ganvas.runs.lock import is_being_trained, lock_run
 from ganvas.runs.log import read_events, read_last
 from ganvas.runs.metadata import FORMAT, read_metadata
+from ganvas.runs.names import numbered
 
 _MAY_CHANGE = frozenset(f.name for f in dataclasses.fields(RuntimeConfig)) | {"data", "max_bad"}
 """Knobs that may change when a run is resumed: they do not decide what is trained."""
@@ -74,7 +75,8 @@ class Run(Displayed):
     @property
     def snapshots(self) -> list[Path]:
         """Its snapshot folders, oldest first."""
-        return sorted(p for p in (self.path / "snapshots").glob("[0-9]*") if (p / "card.json").exists())
+        found = numbered((self.path / "snapshots").glob("[0-9]*"))
+        return [path for _, path in found if (path / "card.json").exists()]
 
     @property
     def latest_snapshot(self) -> Path:
@@ -96,7 +98,7 @@ class Run(Displayed):
     @property
     def grids(self) -> list[Path]:
         """Its grids of generated images, oldest first."""
-        return sorted(p for p in self.path.glob("fakes*.png") if re.fullmatch(r"fakes\d+", p.stem))
+        return [path for _, path in numbered(self.path.glob("fakes*.png"))]
 
     @property
     def film(self) -> Path | None:
@@ -371,29 +373,6 @@ def check_same_run(run: Run, config: TrainConfig, fingerprint: str) -> None:
             expected="the code it was started with: the rest of the run would be another training",
             fix="restore it to go on with this run, or start a new one: --new, or another --name.",
         )
-
-
-def prune_snapshots(run: Run, nimg: int, *, keep: int | None) -> None:
-    """Deletes all snapshots but the newest and those kept for good, one for each `keep` images.
-
-    Args:
-        nimg: of the saved state; later snapshots are of a session that was killed before its state was saved.
-        keep: images between two snapshots that are kept for good, or None. The first one after each multiple stays.
-    """
-    last_kept = -1
-    for path in run.snapshots:
-        if find_damage(path):  # whose it is cannot be known
-            continue
-        snapshot_nimg = read_card(path)["nimg"]
-        if snapshot_nimg == nimg:
-            continue
-        if snapshot_nimg > nimg or keep is None or snapshot_nimg // keep <= last_kept:
-            try:
-                remove_folder(path)
-            except OSError as error:
-                raise explain_os_error(error, path) from error
-        else:
-            last_kept = snapshot_nimg // keep
 
 
 def _relative_schedules(config: TrainConfig) -> list[str]:

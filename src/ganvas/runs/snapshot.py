@@ -4,7 +4,7 @@ import dataclasses
 import json
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +21,10 @@ from ganvas.config import Network, from_json, to_json
 from ganvas.config.bounds import check_bounds
 from ganvas.config.custom import Custom
 from ganvas.errors import GanvasError
-from ganvas.files import atomic_file, atomic_folder, make_folder
+from ganvas.files import atomic_file, atomic_folder, explain_os_error, make_folder, remove_folder
 from ganvas.networks import Generator, Shape
 from ganvas.reading import describe_reason
-from ganvas.runs.card import CARD_KEY, FORMAT, check_shapes, read_card, read_weight_shapes, weights_file
+from ganvas.runs.card import CARD_KEY, FORMAT, check_shapes, find_damage, read_card, read_weight_shapes, weights_file
 from ganvas.values import expand_user
 from ganvas.version import __version__
 
@@ -198,3 +198,27 @@ def _build_from_sources(path: Path, card: Card, weights: dict[str, Tensor]) -> G
     if changed:
         print(f"Note: {source} changed since {path} was saved: its images may differ.", file=sys.stderr)
     return generator
+
+
+def prune(snapshots: Sequence[Path], nimg: int, *, keep: int | None) -> None:
+    """Deletes all snapshots of a run but the newest and those kept for good, one for each `keep` images.
+
+    Args:
+        snapshots: their folders, oldest first.
+        nimg: of the saved state; later snapshots are of a session that was killed before its state was saved.
+        keep: images between two snapshots that are kept for good, or None. The first one after each multiple stays.
+    """
+    last_kept = -1
+    for path in snapshots:
+        if find_damage(path):  # whose it is cannot be known
+            continue
+        snapshot_nimg = read_card(path)["nimg"]
+        if snapshot_nimg == nimg:
+            continue
+        if snapshot_nimg > nimg or keep is None or snapshot_nimg // keep <= last_kept:
+            try:
+                remove_folder(path)
+            except OSError as error:
+                raise explain_os_error(error, path) from error
+        else:
+            last_kept = snapshot_nimg // keep

@@ -15,6 +15,7 @@ from ganvas.errors import GanvasError
 from ganvas.runs.card import find_damage, read_card
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_events, read_jsonl
+from ganvas.runs.names import numbered
 from ganvas.studio.answers import answer, parameter
 from ganvas.studio.commands import command_of, differing_knobs
 from ganvas.studio.files import file_url
@@ -29,7 +30,7 @@ LOGS = ("stats.jsonl", "events.jsonl", "metrics.jsonl")
 
 def position(path: Path) -> str:
     """How far a run has been written: bytes of its logs, images of its newest grid, with dashes between them."""
-    newest = max((nimg for nimg, _ in numbered_grids(Run(path))), default=0)
+    newest = max((nimg for nimg, _ in numbered(Run(path).grids)), default=0)
     return "-".join(map(str, (*(end_of_lines(path / name) for name in LOGS), newest)))
 
 
@@ -57,7 +58,7 @@ def describe_run(key: str, path: Path, card: dict[str, Any]) -> dict[str, Any]:
     report = file_url(key, path / "report.html") if nested else None
     files = {name: file_url(key, path / name) for name in ("reals.png", "losses.png", "closest.png")}
     return found | {
-        "grids": [{"nimg": nimg, "url": file_url(key, grid)} for nimg, grid in numbered_grids(run)],
+        "grids": [{"nimg": nimg, "url": file_url(key, grid)} for nimg, grid in numbered(run.grids)],
         "snapshots": list(_snapshots(run)), "events": events, "evaluations": evaluations,
         "reals": files["reals.png"], "curves": files["losses.png"], "nearest": files["closest.png"],
         "film": file_url(key, run.film) if run.film else None,
@@ -73,12 +74,6 @@ def _read(run: Run, name: str) -> tuple[list[dict[str, Any]], list[str]]:
     except GanvasError as error:
         return [], [error.what]
     return lines, [lines.describe_damage(path)] if lines.damaged else []
-
-
-def numbered_grids(run: Run) -> Iterator[tuple[int, Path]]:
-    """(images shown, file) of each grid, oldest first."""
-    for grid in run.grids:
-        yield 1000 * int(grid.stem.removeprefix("fakes")), grid
 
 
 def _snapshots(run: Run) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ganvas.reading import open_regular
+from ganvas.runs.names import NUMBER
 from ganvas.studio.answers import Refusal, parameter
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ TYPES = {
 }  # fmt: skip
 
 NAMES = re.compile(
-    r"fakes\d{1,12}\.png|(reals|losses|closest)\.png|training\.(webp|gif)|log\.txt|config\.json"
+    rf"fakes{NUMBER}\.png|(reals|losses|closest)\.png|training\.(webp|gif)|log\.txt|config\.json"
     r"|(stats|events|metrics)\.jsonl|report\.html",
     re.ASCII,
 )

@@ -17,9 +17,10 @@ from starlette.routing import Route
 from ganvas.errors import GanvasError
 from ganvas.reading import parse_json
 from ganvas.runs.folder import Run
+from ganvas.runs.names import numbered
 from ganvas.studio.answers import Refusal, parameter, to_text
 from ganvas.studio.curves import Columns
-from ganvas.studio.detail import LOGS, numbered_grids, position
+from ganvas.studio.detail import LOGS, position
 from ganvas.studio.files import file_url
 from ganvas.studio.tail import Tail, end_of_lines
 
@@ -241,7 +242,7 @@ class _RunNews:
 
     def _grids(self, first: bool) -> Iterator[bytes]:
         """The grids that were made or written again since the last look, at the first one those that are newer."""
-        urls = {nimg: file_url(self._key, grid) for nimg, grid in numbered_grids(Run(self._path))}
+        urls = {nimg: file_url(self._key, grid) for nimg, grid in numbered(Run(self._path).grids)}
         for nimg, url in urls.items():
             if url and (nimg > self._newest if first else url != self._urls.get(nimg)):
                 self._newest = nimg

@@ -16,6 +16,7 @@ from ganvas.reading import is_number
 from ganvas.runs.card import read_card
 from ganvas.runs.folder import Run
 from ganvas.runs.log import GrowingLog
+from ganvas.runs.names import numbered
 from ganvas.trackers.notes import collect_facts, describe_event, final_state, read_evaluation
 from ganvas.trackers.record import Record, write_record
 from ganvas.trackers.tracker import Opened, Tracker
@@ -114,15 +115,17 @@ class Follower:
     def _shown_until(self, file: Path, written: float, *, last: bool) -> int | None:
         """The images shown until a grid was drawn; None if it is being drawn anew.
 
-        Its name has the kimg, the snapshot of that name the number of images: it is written just before the grid.
-        Snapshots are removed later; then the first line of stats.jsonl in that kimg has it.
+        The snapshot of the same name is written just before the grid. Runs of earlier versions are named by whole kimg:
+        their snapshot has the images, and where it is removed, the first line of stats.jsonl in that kimg.
         """
-        kimg = int(file.stem.removeprefix("fakes"))
-        snapshot = self._run.path / "snapshots" / f"{kimg:06d}"
+        [(nimg, _)] = numbered([file])
+        snapshot = self._run.path / "snapshots" / file.stem.removeprefix("fakes")
         if (snapshot / "card.json").exists():
             return read_card(snapshot)["nimg"] if last or (snapshot / "card.json").stat().st_mtime <= written else None
-        at = bisect_left(self._nimg, 1000 * max(kimg, 1))  # the first grid is drawn before the first image is shown
-        return self._nimg[at] if at < len(self._nimg) and self._nimg[at] // 1000 == kimg else 1000 * kimg
+        if nimg == 0 or nimg % 1000:
+            return nimg
+        at = bisect_left(self._nimg, nimg)
+        return self._nimg[at] if at < len(self._nimg) and self._nimg[at] // 1000 == nimg // 1000 else nimg
 
     def _log_grid(self, nimg: int, file: Path) -> None:
         if nimg < 0:

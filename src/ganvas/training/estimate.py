@@ -380,6 +380,6 @@ def _graph_bytes(state: TrainState, shape: Shape, n: int, persistent: int, free:
 def max_disk_bytes(config: TrainConfig, g: int, d: int) -> int:
     """Bytes on disk of a run at the most, without grids and logs, for networks of g and d parameters."""
     keep = config.runtime.keep_kimg
-    kept = 0 if keep is None else 1 + int(config.total_images / (1000 * keep))
+    kept = 0 if keep is None else 1 + int(config.total_images / max(1000 * keep, config.snapshot_every()))
     snapshots = 4 + kept  # with the best, and one being written
     return 4 * (snapshots * g + 2 * (4 * g + 3 * d))  # a file that is being replaced exists twice

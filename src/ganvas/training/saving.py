@@ -17,8 +17,8 @@ from ganvas.errors import GanvasError
 from ganvas.features.frozen import find_frozen
 from ganvas.interrupts import StopRequests
 from ganvas.networks import Shape
-from ganvas.runs import checkpoint, curves, film, folder, snapshot
-from ganvas.runs.card import find_damage, licence_of
+from ganvas.runs import checkpoint, curves, film, folder, names, snapshot
+from ganvas.runs.card import find_damage, licence_of, read_card
 from ganvas.runs.folder import Run
 from ganvas.training import cancellation, grids
 from ganvas.training.announcement import quote
@@ -104,20 +104,24 @@ class Saver:
         """
         self.check_folder()
         self._state.average_for_sampling(self._images)
-        self._save_weights(_name_snapshot(nimg), nimg)
+        name = names.name_images(nimg)
+        self._save_weights(name, nimg)
         with cancellation.cancellable(stop):
-            image_io.save_image(grids.draw_fakes(self._state, self._shape, self._images), self.fakes_file(nimg))
+            grid = grids.draw_fakes(self._state, self._shape, self._images)
+            image_io.save_image(grid, self._run.path / f"fakes{name}.png")
         metadata = {"nimg": nimg, "d_networks": self.d_networks, **metadata}
         checkpoint.save(self._run.state_file, self._state.parts, metadata)
         keep = self._runtime.keep_kimg
-        folder.prune_snapshots(self._run, nimg, keep=round(keep * 1000) if keep else None)
+        snapshot.prune(self._run.snapshots, nimg, keep=round(keep * 1000) if keep else None)
 
     def restore_snapshot(self, nimg: int) -> str:
         """Writes the snapshot of the saved state again if it is missing or damaged; returns what was wrong, or ""."""
-        damage = find_damage(self._run.path / "snapshots" / _name_snapshot(nimg))
-        if damage:
-            self._state.average_for_sampling(self._images)
-            self._save_weights(_name_snapshot(nimg), nimg)
+        if any(not find_damage(path) and read_card(path)["nimg"] == nimg for path in reversed(self._run.snapshots)):
+            return ""
+        name = names.name_images(nimg)
+        damage = find_damage(self._run.path / "snapshots" / name)
+        self._state.average_for_sampling(self._images)
+        self._save_weights(name, nimg)
         return damage
 
     def save_best(self, nimg: int, quality: dict[str, Any]) -> None:
@@ -130,7 +134,7 @@ class Saver:
 
     def fakes_file(self, nimg: int) -> Path:
         """The grid of generated images of that time."""
-        return self._run.path / f"fakes{nimg // 1000:06d}.png"
+        return names.grid_file(self._run.path, nimg)
 
     def read_fakes(self, nimg: int, n: int) -> list[Image.Image]:
         """The first n images of the grid of that time, at most 16; none if it was not drawn."""
@@ -215,7 +219,3 @@ def _is_outdated(drawing: Path | None, source: Path) -> bool:
     if drawing is None or not drawing.exists():
         return True
     return source.exists() and drawing.stat().st_mtime_ns < source.stat().st_mtime_ns
-
-
-def _name_snapshot(nimg: int) -> str:
-    return f"{nimg // 1000:06d}"
