@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -178,23 +179,38 @@ def test_two_ranks_with_a_frozen_network_resume_to_the_same_bits() -> None:
     assert [event["event"] for event in read_jsonl(Path("runs/parts/events.jsonl"))] == ["resume", "done"]
 
 
-def torchrun_on_two_nodes(*arguments: str) -> list[subprocess.CompletedProcess[str]]:
-    """A torchrun with one process at each of two loopback addresses."""
+def torchrun_in(folder: Path, command: list[str]) -> None:
+    """torchrun in a working folder of its own, as on a machine without a shared disk."""
+    folder.mkdir(exist_ok=True)
+    os.chdir(folder)
+    run_torchrun(command)
+
+
+def torchrun_on_two_nodes(*arguments: str, apart: bool = False) -> list[subprocess.CompletedProcess[str]]:
+    """A torchrun with one process at each of two loopback addresses; each in a folder of its own, if `apart`."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     options = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"]
     nodes = [
-        Fork(["torchrun", *options, f"--local-addr=127.0.0.{node}", *arguments], run_torchrun, QUIET) for node in (1, 2)
+        Fork(
+            ["torchrun", *options, f"--local-addr=127.0.0.{node}", *arguments],
+            partial(torchrun_in, Path(f"node{node}")) if apart else run_torchrun,
+            QUIET,
+        )
+        for node in (1, 2)
     ]
     return [node.wait(120) for node in nodes]
 
 
-def test_two_nodes_train_the_same_as_two_ranks_of_one_node(two_ranks: tuple[list[str], Run]) -> None:
-    flags, two = two_ranks
-    nodes = torchrun_on_two_nodes(*flags, "--name", "nodes")
+def test_two_nodes_without_a_shared_disk_train_the_same_as_two_ranks_of_one_node(
+    two_ranks: tuple[list[str], Run],
+) -> None:
+    (*flags, _), two = two_ranks  # without the folder of the runs
+    nodes = torchrun_on_two_nodes(*flags, "runs", "--name", "nodes", apart=True)
     assert [node.returncode for node in nodes] == [0, 0], nodes
     assert "".join(node.stderr for node in nodes).count("Done: 0.4 kimg") == 1
-    ours, theirs = (checkpoint.load(run.state_file)[0] for run in (Run(two.path.parent / "nodes"), two))
+    (path,) = Path.cwd().glob("node*/runs")  # of rank 0
+    ours, theirs = (checkpoint.load(run.state_file)[0] for run in (Run(path / "nodes"), two))
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert torch.equal(ours[name], tensor), name

@@ -12,6 +12,7 @@ import pytest
 import torch
 from support import NARROW, run_cli, tiny
 
+from ganvas import devices
 from ganvas.config import replace
 from ganvas.config.families import CNN
 from ganvas.errors import GanvasError
@@ -135,6 +136,20 @@ def test_free_memory_is_shared_by_the_processes(monkeypatch: pytest.MonkeyPatch)
     assert 0 < alone <= psutil.virtual_memory().total
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert estimating.free_bytes(CPU) == pytest.approx(alone / 4, rel=0.2)
+
+
+def test_cached_files_of_a_container_are_free_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after decoding a data set, whose file the kernel keeps in memory until it needs the memory."""
+    monkeypatch.setattr(devices, "CONTROL_GROUP", tmp_path)
+    mib = 2**20
+    (tmp_path / "memory.current").write_text(f"{90 * mib}\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.stat").write_text(
+        f"anon {30 * mib}\nfile {60 * mib}\ninactive_file {40 * mib}\nactive_file {20 * mib}\n"
+    )
+    assert estimating.free_bytes(CPU) > 100 * mib, "without a limit"
+    (tmp_path / "memory.max").write_text(f"{100 * mib}\n")
+    assert estimating.free_bytes(CPU) == 70 * mib
 
 
 def test_speed_is_measured_on_a_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from ganvas.features.extraction import hash_weights
 from ganvas.runs import checkpoint, folder
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
+from ganvas.runs.names import numbered
 from ganvas.schedule import Schedule
 from ganvas.training import planning, start
 from ganvas.training.planning import Plan, Planner
@@ -320,7 +321,9 @@ def test_slower_run_is_re_planned_and_records_what_was_asked_and_done(train: Tra
     assert (progress["state"], progress["nimg"], progress["total"]) == ("complete", done["nimg"], done["nimg"])
     assert progress["seconds"] == pytest.approx(done["elapsed"], abs=0.1)
     assert f"{done['nimg'] / 1000:g} of {done['nimg'] / 1000:g}" in repr(run)
-    assert len(run.grids) == 1, "the snapshots of less than a kimg have one name"
+    every = planned[1] * 100  # a tenth of what was planned at first, in images
+    assert [nimg for nimg, _ in numbered(run.grids)][-1] == done["nimg"]
+    assert len(run.grids) == pytest.approx(1 + done["nimg"] / every, abs=1)
     lines = list(read_jsonl(run.path / "stats.jsonl"))
     assert len(lines) >= 25, "ticks come often enough for re-plans"
     assert lines[-1]["planned"] == done["nimg"]

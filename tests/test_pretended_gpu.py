@@ -347,7 +347,7 @@ def test_slow_rounds_that_can_be_cancelled_never_wait() -> None:
 def test_batches_for_cuda_never_wait(fits: bool, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are on the device, or come from pinned memory."""
     loader = batches._DeviceLoader if fits else batches._StreamingLoader
-    monkeypatch.setattr(batches, "_choose_loader", loader)
+    monkeypatch.setattr(batches, "_choose_loader", lambda images, device, _: loader(images, device))
     images = open_images(DatasetConfig(data=str(data)).options(), progress=False)
     drawn = Batches(images, batch=BATCH, seed=0, mirror=True, device=META)
     with PretendedGPU() as gpu:

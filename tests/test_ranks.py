@@ -80,6 +80,16 @@ def saved_state(run: Run = RUN) -> tuple[dict[str, torch.Tensor], int]:
     return tensors, metadata["nimg"]
 
 
+def test_saved_signs_of_ada_are_those_of_all_ranks() -> None:
+    """Ten updates of 20 images, two of them after the last adjustment; a resumed run gives the signs to every rank."""
+    for done in train_ranks([replace(CONFIG, objective="hinge", augment="ada", ada_target=0.6)] * 2):
+        assert done.returncode == 0, done.stderr
+    tensors, nimg = saved_state()
+    assert nimg == 200
+    (signs,) = (tensor for name, tensor in tensors.items() if name.endswith("signs"))
+    assert signs[1] == 40
+
+
 @pytest.fixture
 def _own_signals() -> Iterator[None]:
     """Where this process itself loses the others, it ignores SIGTERM from then on."""

@@ -112,7 +112,7 @@ def test_run_writes_all_its_files() -> None:
     names = {p.name for p in run.path.iterdir()} - {".lock"}
     assert names == {
         "config.json", "log.txt", "stats.jsonl", "events.jsonl", "reals.png", "losses.png", "state", "snapshots",
-        "fakes000000.png",
+        "fakes000000.png", "fakes000000.100.png", "fakes000000.200.png",
     }  # fmt: skip
     assert run.path.name == "00000-digits-digits"
     assert run.config == replace(tiny(), plot=True)
@@ -186,7 +186,7 @@ def test_older_formats_of_run_and_snapshot_are_refused() -> None:
         ):
             read()
     with pytest.raises(GanvasError, match="in snapshot format 1"):
-        snapshot.load(run.path / "snapshots" / "000000")
+        snapshot.load(run.latest_snapshot)
 
 
 def test_empty_folder_is_used_and_a_folder_with_other_files_is_refused() -> None:

@@ -15,7 +15,7 @@ from ganvas.config import TrainConfig, replace
 from ganvas.display import InlineImage
 from ganvas.runs import cleaning, film
 from ganvas.runs.folder import Run
-from ganvas.runs.names import format_kimg, name_images, numbered
+from ganvas.runs.names import format_kimg, grid_file, name_images, numbered
 from ganvas.studio.files import NAMES
 from ganvas.trackers.follower import Follower
 from ganvas.trackers.record import Record
@@ -26,7 +26,7 @@ EVERY = range(0, 2200, 300)
 
 
 def short(**knobs: object) -> TrainConfig:
-    return replace(tiny(kimg=2.2), snapshot_kimg=0.3, tick_kimg=0.1, evaluate_every=0, watch=False, **knobs)
+    return replace(tiny(kimg=2.2), g_lr=1e-3, snapshot_kimg=0.3, tick_kimg=0.1, evaluate_every=0, watch=False, **knobs)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,9 @@ def test_every_snapshot_has_its_grid_its_frame_and_its_name(run: Run) -> None:
     assert all(NAMES.fullmatch(grid.name) for grid in run.grids)
     sampler = ganvas.load(run.latest_snapshot)
     (shown_grid,) = (part for part in sampler._parts() if isinstance(part, InlineImage))
-    assert shown_grid.name == "fakes000002.200.png"
+    assert shown_grid.image == grid_file(run.path, 2200) == run.path / "fakes000002.200.png"
+    grid_file(run.path, 2200).unlink()
+    assert not grid_file(run.path, 2200).exists(), "not that of 2 kimg"
 
 
 def test_snapshots_are_kept_at_parts_of_a_kimg(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +105,7 @@ def test_run_of_an_earlier_version_is_read_and_not_written_anew(earlier: Run) ->
     assert [path.name for path in earlier.snapshots] == ["000000", "000001", "000002"]
     assert logged_grids(earlier) == [900, 1800, 2200], "each replaced those of its kimg"
     (grid,) = (part for part in ganvas.load(earlier.path)._parts() if isinstance(part, InlineImage))
-    assert grid.name == "fakes000002.png"
+    assert grid.image == earlier.path / "fakes000002.png"
     made = film.save(earlier)
     assert made is not None
     with Image.open(made) as opened:

@@ -26,6 +26,7 @@ from ganvas.evaluation.evaluation import evaluate, save_evaluation
 from ganvas.runs import checkpoint, cleaning, listeners
 from ganvas.runs.folder import Run
 from ganvas.runs.log import append_event, read_events, read_stats
+from ganvas.runs.names import name_images
 from ganvas.trackers import mlflow_log, processes
 from ganvas.trackers.finished import log_run
 from ganvas.trackers.follower import Follower
@@ -80,8 +81,9 @@ def test_tracker_is_told_what_the_run_writes() -> None:
     assert [one["time"] for one in told] == sorted(one["time"] for one in told)
     assert abs(told[-1]["time"] - time.time()) < 300
     grids = recorded("image")
-    assert {(one["name"], one["file"]) for one in grids} == {("reals", "reals.png"), ("fakes", "fakes000000.png")}
-    assert grids[-1]["nimg"] == 200, "the newest of that kimg"
+    assert [(one["name"], one["nimg"], one["file"]) for one in grids] == [
+        ("reals", 0, "reals.png"), *(("fakes", nimg, f"fakes{name_images(nimg)}.png") for nimg in (0, 100, 200))
+    ]  # fmt: skip
     notes = [note for call in recorded("notes") for note in call["new"]]
     assert [note["kind"] for note in notes] == [e["event"] for e in read_events(run.path) if e["event"] != "balance"]
     [evaluation] = recorded("evaluation")
@@ -364,13 +366,15 @@ def test_grid_has_the_images_shown_of_its_snapshot_and_waits_until_it_is_drawn()
     log = Log()
     follower = Follower(run, log, Record("log"))
     follower.open()
-    card, grid = run.latest_snapshot / "card.json", run.path / "fakes000002.png"
+    card, grid = run.latest_snapshot / "card.json", run.path / "fakes000002.200.png"
     os.utime(card, (grid.stat().st_mtime + 10, grid.stat().st_mtime + 10))
     follower.catch_up()
     images = [(one["nimg"], one["file"]) for call, one in log.told if call == "image"]
-    assert images == [(0, "reals.png"), (0, "fakes000000.png"), (1000, "fakes000001.png")]
+    assert images == [(0, "reals.png"), *((1000 * kimg, f"fakes00000{kimg}.png") for kimg in range(3))]
     follower.close()
-    assert [(one["nimg"], one["file"]) for call, one in log.told if call == "image"][3:] == [(2200, "fakes000002.png")]
+    assert [(one["nimg"], one["file"]) for call, one in log.told if call == "image"][4:] == [
+        (2200, "fakes000002.200.png")
+    ]
 
 
 def test_half_written_line_is_logged_when_it_is_whole() -> None:

@@ -12,6 +12,9 @@ from ganvas.pytorch_state import GPU_MODULES
 
 NAMES = "auto, cpu, cuda, cuda:N, xpu, xpu:N or mps"
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells a container its limits."""
+
 PINNED = frozenset({"cuda"})
 """Kinds of device to which pinned memory is copied without waiting for what the device does."""
 
@@ -114,10 +117,20 @@ def free_bytes(device: torch.device) -> int:
     free = psutil.virtual_memory().available
     if device.type == "mps":
         return min(free, max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()))
-    limit, used = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    with contextlib.suppress(OSError, ValueError):  # no such limit
-        free = min(free, int(limit.read_text()) - int(used.read_text()))
+    with contextlib.suppress(OSError, ValueError, KeyError):  # no such limit
+        free = min(free, _free_in_container())
     return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _free_in_container() -> int:
+    """Bytes below the limit of the control group (version 2); its cached files, which the kernel drops, count as free.
+
+    Raises:
+        OSError, ValueError, KeyError: there is no limit.
+    """
+    limit, used = (int((CONTROL_GROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+    stat = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text().splitlines())
+    return limit - used + int(stat["inactive_file"]) + int(stat["active_file"])
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,5 +1,7 @@
 """Batches are a pure function of (seed, position)."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -174,9 +176,23 @@ def test_a_gpu_gets_the_same_batches(monkeypatch, share):
         assert equal(next(host), (pixels.cpu(), labels.cpu()))
 
 
+@pytest.mark.parametrize("reserved", [0, 6, 16], ids=["resumed", "networks built", "after the trial"])
+def test_images_lie_on_a_gpu_only_beside_what_the_networks_need(monkeypatch, reserved):
+    """A resumed run, in which nothing is reserved yet, decides as the new one did after its trial."""
+    images, gib = numbered_images(300), 2**30
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: ((24 - reserved) * gib, 24 * gib))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved * gib)
+    for loader in ("_DeviceLoader", "_StreamingLoader"):
+        monkeypatch.setattr(module, loader, lambda images, device, name=loader: name)
+    for size, expected in ((3.9, "_DeviceLoader"), (4.1, "_StreamingLoader")):  # half of the 8 that are left
+        large = SimpleNamespace(images=SimpleNamespace(nbytes=size * gib))
+        assert module._choose_loader(large, torch.device("cuda"), 16 * gib) == expected
+    assert Batches(images, batch=8, seed=0, device="cuda", needed_bytes=16 * gib)._loader == "_DeviceLoader"
+
+
 def test_streaming_ahead_gives_the_same_batches(monkeypatch):
     """The prefetching thread, tested without a GPU."""
-    monkeypatch.setattr(module, "_choose_loader", lambda images, device: module._StreamingLoader(images, device))
+    monkeypatch.setattr(module, "_choose_loader", lambda images, device, _: module._StreamingLoader(images, device))
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     images = numbered_images(50, classes=3)
     options = {"batch": 24, "seed": 2, "mirror": True, "rank": 1, "world": 2}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from helpers import encode, labels_of, open_data, write_folder, write_zip
 
-from ganvas.data import inspect
+from ganvas.data import image_files, inspect
+from ganvas.data.formats import folder
 from ganvas.data.labels.splits import choose_split, find_asides
 from ganvas.errors import GanvasError
 
@@ -614,6 +615,20 @@ def test_tables_that_give_no_classes_are_named_in_a_note(tmp_path, name, content
     path = write_folder(tmp_path / "s", {**files_of(*IMAGES), name: content.encode()})
     assert open_data(path).labels is None
     assert f"{name} is not used: {note}" in open_data(path).notes[0]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_table_that_is_too_large_is_named_and_not_read_whole(tmp_path, monkeypatch, beside):
+    path = write_folder(tmp_path / "s", {**files_of("0.png", "1.png")})
+    name = "s_labels.csv" if beside else "labels.csv"
+    ((tmp_path if beside else path) / name).write_text("file,label\n0.png,a\n1.png,b\n" + "x" * 100)
+    read = []
+    monkeypatch.setattr(image_files, "parse_table", lambda content, *_: read.append(content))
+    for module in (image_files, folder):
+        monkeypatch.setattr(module, "MAX_TABLE_BYTES", 60)
+    assert folder.table_reader((tmp_path if beside else path) / name)() == b"file,label\n0.png,a\n1.png,b\n" + b"x" * 34
+    assert f"{name} is not used: it is larger than 1 GiB." in open_data(path).notes
+    assert not read
 
 
 def test_of_many_tables_that_give_no_classes_a_few_are_named(tmp_path):

@@ -200,6 +200,20 @@ def test_shards_of_one_name_in_several_folders_are_all_read(tmp_path):
         assert np.array_equal(image.transpose(1, 2, 0), noise(9, 9, 3, seed=label))
 
 
+@pytest.mark.parametrize("beside", ["old.tar", "2023/notes.parquet"])
+def test_images_in_deep_folders_are_not_hidden_by_a_shard(tmp_path, beside):
+    """Photo programs have folders of years, months and days; shards are sought three levels deep."""
+    for day in range(3):
+        folder = tmp_path / "2023/05" / f"{day:02}"
+        folder.mkdir(parents=True)
+        (folder / "a.png").write_bytes(encode(noise(9, 9, 3, seed=day)))
+    if beside.endswith(".tar"):
+        write_tar(tmp_path / beside, {"x.png": encode(noise(9, 9, 3, seed=9))})
+    else:
+        (tmp_path / beside).write_bytes(b"PAR1")
+    assert len(open_data(tmp_path)) == 3
+
+
 def test_masks_of_a_webdataset_are_no_images(tmp_path):
     files = {name: encode(noise(9, 9)) for i in range(3) for name in (f"{i}.png", f"{i}.seg.png")}
     assert len(open_data(write_tar(tmp_path / "s.tar", files))) == 3

@@ -33,6 +33,7 @@ class Batches(Iterator[tuple[Tensor, Tensor | None]]):
         mirror: flip each image left to right with probability 0.5.
         balanced: draw every class equally often; an epoch then has classes x (size of the largest class) images.
         device: the device of the batches.
+        needed_bytes: memory that the networks will take on a GPU at their peak; the images lie there only beside it.
 
     Yields:
         (uint8 [batch/world C H W] in 0..255, int64 [batch/world] or None), on `device`.
@@ -53,6 +54,7 @@ class Batches(Iterator[tuple[Tensor, Tensor | None]]):
         mirror: bool = False,
         balanced: bool = False,
         device: torch.device | str = "cpu",
+        needed_bytes: int = 0,
     ) -> None:
         if batch < 1:
             raise GanvasError(f"The batch is {batch}.", expected="at least one image")
@@ -77,7 +79,7 @@ class Batches(Iterator[tuple[Tensor, Tensor | None]]):
         self._batch, self._local_batch, self._offset = batch, batch // world, rank * (batch // world)
         self._mirror = mirror
         self._sampler = _Sampler(images, seed, balanced)
-        self._loader = _choose_loader(images, torch.device(device))
+        self._loader = _choose_loader(images, torch.device(device), needed_bytes)
 
     def __next__(self) -> tuple[Tensor, Tensor | None]:
         selection = self._sampler.draw(self.nimg + self._offset, self._local_batch, self._mirror)
@@ -140,12 +142,19 @@ class _Sampler:
 _Selection = tuple[np.ndarray, np.ndarray | None]
 
 
-def _choose_loader(images: ImageSet, device: torch.device) -> "_DeviceLoader | _HostLoader | _StreamingLoader":
-    """The fastest loader for `device` that fits into its memory."""
+def _choose_loader(
+    images: ImageSet, device: torch.device, needed_bytes: int
+) -> "_DeviceLoader | _HostLoader | _StreamingLoader":
+    """The fastest loader for `device` that fits into its memory.
+
+    What PyTorch has reserved already is part of what the networks need: in a new run its trial has taken nearly all of
+    it, in a resumed one nothing has.
+    """
     if device.type != "cuda":
         return _HostLoader(images, device)
     free, _ = torch.cuda.mem_get_info(device)
-    fits = images.images.nbytes < _MAX_DEVICE_FRACTION * free
+    left = free - max(0, needed_bytes - torch.cuda.memory_reserved(device))
+    fits = images.images.nbytes < _MAX_DEVICE_FRACTION * left
     return _DeviceLoader(images, device) if fits else _StreamingLoader(images, device)
 
 

@@ -330,6 +330,7 @@ def _label_by_tables(
             continue
         content = read()
         if len(content) > MAX_TABLE_BYTES:
+            notes.append(f"{name} is not used: it is larger than 1 GiB.")
             continue
         prefix = name.rpartition("/")[0]
         found = parse_table(content, matcher, count, f"{prefix}/" if prefix else "", name, column)

@@ -361,8 +361,8 @@ class Ada(nn.Module):
 
     Attributes:
         p: float32 [], the augmentation probability; starts at 0.
-        signs: float32 [2], the sum and the number of the signs since the last `adjust`. With several processes, sum it
-            over them before each `adjust`.
+        signs: float32 [2], the sum and the number of the signs since the last `adjust`. With several processes, add
+            those of all to each.
 
     Args:
         target: the target of r_t; 0.6 in the paper.

@@ -164,5 +164,5 @@ def interpolate(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def perturb(real: Tensor) -> Tensor:
-    """Adds to each pixel U(0, 1) times half the standard deviation of the batch (Kodali et al. 2017)."""
+    """Adds to each pixel U(0, 1) times half the batch's standard deviation, where Kodali et al. 2017 have N(0, cI)."""
     return real + 0.5 * real.std() * torch.rand_like(real)

@@ -264,7 +264,9 @@ def create_run(
 def write_metadata(run: Run, metadata: Mapping[str, Any]) -> Run:
     """Writes config.json atomically, and returns the run with the new content."""
     write_json(run.path / "config.json", metadata)
-    return Run(run.path)
+    written = Run(run.path)
+    written.metadata  # noqa: B018 - it is read here: the processes of other machines do not have the folder
+    return written
 
 
 def _next_numbered(out: Path, title: str) -> Path:

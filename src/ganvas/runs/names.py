@@ -30,6 +30,6 @@ def numbered(paths: Iterable[Path]) -> list[tuple[int, Path]]:
 
 
 def grid_file(run: Path, nimg: int) -> Path:
-    """The grid of a run after nimg images, also one of an earlier version; where it is to be if there is none."""
+    """The grid of a run after nimg images, also of a run of an earlier version; where it is to be if there is none."""
     exact, whole = (run / f"fakes{name}.png" for name in (name_images(nimg), name_images(nimg - nimg % 1000)))
-    return whole if whole.exists() and not exact.exists() else exact
+    return whole if whole.exists() and not any(run.glob("fakes*.*.png")) else exact

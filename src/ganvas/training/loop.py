@@ -60,13 +60,14 @@ class Session:
         images: ImageSet,
         shape: Shape,
         device: torch.device,
+        peak_bytes: int,
         progress: ProgressReporter,
         planner: Planner | None = None,
         origin: Origin | None = None,
         listeners: Listeners | None = None,
     ) -> None:
         self.run, self.config, self.images, self.shape = run, config, images, shape
-        self.planner, self._origin = planner, origin
+        self.planner, self._origin, self._peak_bytes = planner, origin, peak_bytes
         self.listeners = listeners or Listeners((), progress.print)
         self.progress, self.is_main = progress, distributed.is_main_process()
         self.state = TrainState.build(config, shape, device)
@@ -241,6 +242,7 @@ class Session:
             mirror=data.mirror,
             balanced=data.balanced,
             device=self.state.device,
+            needed_bytes=self._peak_bytes,
         )
 
     def _train_round(self, rounds: CancellableRounds, batches: Iterator[Any], *, slow: bool) -> None:

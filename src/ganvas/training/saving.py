@@ -20,7 +20,7 @@ from ganvas.networks import Shape
 from ganvas.runs import checkpoint, curves, film, folder, names, snapshot
 from ganvas.runs.card import find_damage, licence_of, read_card
 from ganvas.runs.folder import Run
-from ganvas.training import cancellation, grids
+from ganvas.training import cancellation, distributed, grids
 from ganvas.training.announcement import quote
 from ganvas.training.state import TrainState
 
@@ -29,7 +29,7 @@ MIN_PLOT_INTERVAL = 60
 
 
 class Saver:
-    """Writes the files of a run; on the main process only.
+    """Writes the files of a run; on the main process only. Others have it too, but not the run's folder.
 
     Args:
         earlier: the frozen networks that the origin's G was trained through.
@@ -52,7 +52,7 @@ class Saver:
         self._run, self._runtime, self._state, self._images, self._shape = run, runtime, state, images, shape
         self._plot_process: subprocess.Popen[Any] | None = None
         self._plotted_at = time.monotonic()
-        self._metadata, self._folder = run.metadata, run.path.stat()
+        self._metadata, self._folder = run.metadata, run.path.stat() if distributed.is_main_process() else None
 
     def resume(self, metadata: Mapping[str, Any], *, complete: bool) -> None:
         """Continues with the networks that G was trained through by the metadata of a saved state.
@@ -85,7 +85,7 @@ class Saver:
             GanvasError: the run's folder was removed, moved or replaced, or config.json cannot be written.
         """
         try:
-            same = os.path.samestat(self._run.path.stat(), self._folder)
+            same = self._folder is not None and os.path.samestat(self._run.path.stat(), self._folder)
         except OSError:
             same = False
         if not same:

@@ -140,7 +140,7 @@ def train(
                 origin = transfer.find_origin(config) if fresh else None
                 if origin is not None:
                     run = distributed.run_on_main(lambda: _update_lineage(run, origin))
-                session = Session(run, config, images, shape, device, progress, planner, origin, told)
+                session = Session(run, config, images, shape, device, cost.peak_bytes, progress, planner, origin, told)
                 session.train(format_cost(cost, config, speed), warning)
         if config.runtime.evaluate_at_end and distributed.is_main_process():
             _evaluate_run(run, str(device), quiet)

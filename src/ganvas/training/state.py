@@ -275,10 +275,12 @@ class TrainState:
                 fake = self.updates.fake_input(z[part], part_labels)
             measured.append(self.updates.train_d(real[part], fake, part_labels, penalties=penalties, share=share))
         if self.ada is not None:
+            before = self.ada.signs.clone()
             for quantities in measured:
                 self.ada.record_logits(quantities["D/real"])
+            distributed.all_reduce_sum([self.ada.signs.sub_(before)])  # at once: a saved state is that of one process
+            self.ada.signs += before
             if update % ADJUST_EVERY == ADJUST_EVERY - 1:
-                distributed.all_reduce_sum([self.ada.signs])
                 self.ada.adjust(ADJUST_EVERY * self.config.optimisation.batch)
         return fake, measured
 

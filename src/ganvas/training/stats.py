@@ -40,7 +40,7 @@ class Stats:
         first = self._first_bad.get(names)
         if first is None:
             first = self._first_bad[names] = torch.full_like(moments[:, 1], math.inf)
-        first.masked_fill_(~torch.isfinite(moments[:, 1]) & torch.isinf(first), nimg)
+        first.masked_fill_(~torch.isfinite(moments).all(1) & torch.isinf(first), nimg)  # in float32 squares overflow
 
     def first_non_finite(self) -> tuple[int, list[str]] | None:
         """(nimg, quantities) of the first round with NaN or infinite values; None if there was none."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ganvas.data.formats.folder import find_tables_beside
+from ganvas.data.formats.folder import find_tables_beside, table_reader
 from ganvas.data.image_files import Contents, list_images
 from ganvas.data.labels.label_tables import MAX_TABLE_BYTES
 from ganvas.data.labels.parts import holds_parts
@@ -63,7 +63,7 @@ def source(path: Path, name: str, split: str, label_column: str | None = None) -
         str(path),
         lambda file: _read_table(archive, members[file], path),
         lambda file: _read_head(archive, members[file]),
-        [(table.name, table.read_bytes) for table in beside],
+        [(table.name, table_reader(table)) for table in beside],
         of_parts=of_parts,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganvas.data.image_files import Contents, list_images
+from ganvas.data.labels.label_tables import MAX_TABLE_BYTES
 from ganvas.data.labels.parts import holds_parts
 from ganvas.data.listing import HIDDEN, IMAGE_SUFFIXES, is_beside, is_hidden, sort_by_kind
 from ganvas.data.sniffing import HEAD_BYTES
@@ -31,7 +32,7 @@ def source(path: Path, name: str, split: str, label_column: str | None = None) -
         str(path),
         lambda file: _read_table(path / file),
         lambda file: _read_head(path / file),
-        [(table.name, _reader(table)) for table in beside],
+        [(table.name, table_reader(table)) for table in beside],
         of_parts=of_parts,
     )
 
@@ -61,13 +62,15 @@ def find_tables_beside(path: Path) -> list[Path]:
         return []
 
 
-def _reader(path: Path) -> Callable[[], bytes]:
+def table_reader(path: Path) -> Callable[[], bytes]:
+    """Reads a table; of one above MAX_TABLE_BYTES only so much that its length shows it."""
     return lambda: _read_table(path)
 
 
 def _read_table(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read(MAX_TABLE_BYTES + 1)
     except OSError as error:
         raise GanvasError(f"{path} cannot be read: {error.strerror}.") from error
 

@@ -24,6 +24,8 @@ def folder_source(path: Path, name: str, options: DataOptions) -> Source | None:
     kind = next((kind for kind, files in found.items() if files), None)
     if kind is None or (kind == "tar" and not any(tar.holds_images(path / file) for file in found["tar"][:3])):
         return None
+    if _holds_images(path):
+        return None
     every = sorted(found[kind], key=natural_key)
     files, note = choose_files(every, options.split)
     if not files and kind == "tar":  # the split may be a folder inside
@@ -34,6 +36,15 @@ def folder_source(path: Path, name: str, options: DataOptions) -> Source | None:
     if kind == "tar":
         return tar.source(paths, name, "train", options.label_column, notes)
     return columns.source(paths, name, options.label_column, notes)
+
+
+def _holds_images(root: Path) -> bool:
+    """Whether there is an image file at any depth, as in folders of years, months and days."""
+    for _, folders, files in os.walk(root):
+        folders[:] = [folder for folder in folders if not is_hidden([folder])]
+        if any(Path(file).suffix.lower() in IMAGE_SUFFIXES and not is_hidden([file]) for file in files):
+            return True
+    return False
 
 
 def _find(root: Path, prefix: str, found: dict[str, list[str]], depth: int) -> bool:
