@@ -15,7 +15,7 @@ from ganvas import devices
 from ganvas.comparison.candidates import parse_candidates
 from ganvas.config import leaves, replace
 from ganvas.recipes import RECIPES, base_config, describe_preset, differing_knobs, find_preset, suggest_preset
-from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER
+from ganvas.recipes.cpu import LONGEST_FOUND, PRESETS, RIGHT_AFTER, describe_time_needed
 from ganvas.runs.folder import Run
 from ganvas.training import start
 
@@ -133,13 +133,21 @@ def test_recipes_that_need_longer_say_so() -> None:
     assert RIGHT_AFTER
     assert set(RIGHT_AFTER) <= set(PRESETS)
     for recipe, needed in RIGHT_AFTER.items():
+        least = min(needed, LONGEST_FOUND)
         notes = {}
-        for minutes in (needed - 1, needed):
+        for minutes in (least - 1, least, least + 1):
             config = replace(base_config(recipe, minutes, on_cpu=True), minutes=minutes)
-            notes[minutes] = describe_preset(recipe, config)
-        sentence = f"faces of 64 pixels looked right after {needed:g} minutes"
-        assert notes[needed - 1].endswith(f"{sentence}; this run has {needed - 1:g}.")
-        assert "looked right" not in notes[needed]
+            notes[minutes - least] = describe_preset(recipe, config)
+        if needed == inf:
+            assert notes[-1].endswith(f"faces did not look right within {LONGEST_FOUND:g} minutes.")
+            assert notes[0].endswith(f"faces did not look right within {LONGEST_FOUND:g} minutes.")
+            assert describe_time_needed(recipe) == "more than 30 minutes"
+        else:
+            assert notes[-1].endswith(f"faces looked right after {needed:g} minutes; this run has {needed - 1:g}.")
+            assert "look" not in notes[0]
+            assert describe_time_needed(recipe) == f"{needed:g} minutes"
+        assert "look" not in notes[1]
+    assert describe_time_needed("cnn") == ""
 
 
 def test_a_longer_run_has_the_preset_of_its_length() -> None:

@@ -27,7 +27,7 @@ from ganvas.game.objectives import OBJECTIVES
 from ganvas.progress import format_minutes
 from ganvas.recipes import RECIPES
 from ganvas.recipes.catalogue import own_knobs
-from ganvas.recipes.cpu import RIGHT_AFTER, presets_by_length
+from ganvas.recipes.cpu import describe_time_needed, presets_by_length
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -174,7 +174,7 @@ def _metavar(annotation: Any) -> str:
 def make_recipes() -> str:
     """Every recipe: what it is, whence, its speed, every knob that it sets, its source's values; the families."""
     rows = [
-        (code(name), recipe.summary, recipe.source, _length(recipe.config), recipe.cost, _right_after(name))
+        (code(name), recipe.summary, recipe.source, _length(recipe.config), recipe.cost, describe_time_needed(name))
         for name, recipe in RECIPES.items()
     ]
     headings = (
@@ -183,12 +183,12 @@ def make_recipes() -> str:
         "follows",
         "data and length",
         "images/s, two CPU cores",
-        "until faces of 64 pixels look right",
+        "until faces look right",
     )
     parts = [
         markdown(headings, rows),
-        "\nThe last column is of two CPU cores, where ten minutes do not suffice. It was measured on faces of 64 pixels"
-        " (KaoKore; [results](../results.md#cpu-presets-ten-minutes-2026-11-29)).\n",
+        "\nThe last column is of two CPU cores, where ten minutes do not suffice. It was measured on faces of 64"
+        " pixels, of `stylegan` and `msg` 32 (KaoKore; [results](../results.md#cpu-presets-ten-minutes-2026-11-29)).\n",
     ]
     parts.append("\n## What each recipe sets\n\nEvery other knob has its [default](knobs.md).\n")
     for name, recipe in RECIPES.items():
@@ -206,10 +206,6 @@ def make_recipes() -> str:
         about = inspect.getdoc(import_module(f"ganvas.networks.{family}")) or ""
         parts.append(f"### Networks: {family}\n\n{_as_markdown(about)}\n")
     return "\n".join(parts)
-
-
-def _right_after(name: str) -> str:
-    return format_minutes(RIGHT_AFTER[name]) if name in RIGHT_AFTER else ""
 
 
 def _length(config: TrainConfig) -> str:

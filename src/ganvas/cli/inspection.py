@@ -14,7 +14,7 @@ from ganvas.errors import GanvasError
 from ganvas.progress import format_minutes
 from ganvas.recipes import RECIPES
 from ganvas.recipes.catalogue import get_recipe, own_knobs
-from ganvas.recipes.cpu import PRESETS, RIGHT_AFTER, presets_by_length
+from ganvas.recipes.cpu import PRESETS, describe_time_needed, presets_by_length
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +86,7 @@ def list_recipes(
                         {"minutes": None if math.isinf(longest) else longest, "knobs": dict(knobs)}
                         for longest, knobs in PRESETS.get(name, ())
                     ],
-                    "right_after_minutes": RIGHT_AFTER.get(name),
+                    "faces_look_right_after": describe_time_needed(name) or None,
                 }
                 for name, r in shown.items()
             }
@@ -98,7 +98,7 @@ def list_recipes(
         length = format_minutes(c.minutes) if c.minutes else f"{c.kimg:,g} kimg"
         speed = r.cost.replace(" at ", " images/s at ", 1)
         preset = ", has a CPU preset" if name in PRESETS else ""
-        preset += f" (faces: {RIGHT_AFTER[name]:g} minutes)" if name in RIGHT_AFTER else ""
+        preset += f" (faces: {needed})" if (needed := describe_time_needed(name)) else ""
         console.print(f"[bold]{name}[/]  [dim]{c.dataset.data}, {length}, {speed}{preset}[/]")
         for text, style in ((r.summary, ""), (r.source, "dim")):
             for line in textwrap.wrap(text, console.width - 2):

@@ -31,6 +31,7 @@ from ganvas.reading import (
     read_json,
 )
 from ganvas.runs.formats import check_format
+from ganvas.runs.names import numbered
 from ganvas.runs.state_metadata import check_d_networks, saved_kimg
 
 FORMAT = 2
@@ -293,7 +294,7 @@ def _unusable(file: Path, error: Exception) -> GanvasError:
             fix="export it again, or download it again.",
         )
     snapshots, own = file.parent.parent, file.parent.name
-    beside = sorted((path for path in snapshots.glob("[0-9]*") if path.name != own), reverse=True)
+    beside = [path for _, path in reversed(numbered(snapshots.glob("[0-9]*"))) if path.name != own]
     usable = next((path for path in beside if not find_damage(path)), None)
     fix = f"name another snapshot: {usable} can be used." if usable else "train it again."
     run = snapshots.parent
