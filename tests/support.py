@@ -131,6 +131,8 @@ PRELOADED = [
     "ganvas.training.start",
     "ganvas.comparison.comparison",
     "matplotlib.backends.backend_agg",
+    "matplotlib.pyplot",  # of the lessons
+    "rich.console",  # which nearly every command prints with
     "sklearn.cluster",
 ]
 

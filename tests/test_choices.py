@@ -218,8 +218,9 @@ def test_default_recipe_follows_the_data() -> None:
 
 @pytest.mark.slow
 def test_train_without_a_recipe_writes_what_was_chosen_and_finds_the_run_again(
-    write_files: Callable[..., Path],
+    write_files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ganvas.training.start.measure_speed", lambda *_: 1000.0)
     data = write_files(*[(70, 90)] * 40)
     knobs: dict[str, Any] = {
         "data": data,

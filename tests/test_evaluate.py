@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import entropy
-from support import run_cli, tiny
+from support import call_cli, run_cli, tiny
 from torch import nn
 
 import ganvas
@@ -270,14 +270,13 @@ def test_evaluate_from_the_command_line(folders: dict[str, Path], tmp_path: Path
     flags = ("--against", folders["train"], "--held-out", folders["held"], "--quick", "--device", "cpu")
     result = json.loads(run_cli("evaluate", folders["other"], *flags, "--json").stdout)
     assert result["values"]["frechet"]["title"] == "Fréchet distance"
-    text = run_cli("evaluate", folders["other"], *flags).stdout
+    text = call_cli("evaluate", folders["other"], *flags, check=0).stdout
     assert "Fréchet distance" in text
     assert "ddd1390b" in text
     empty = tmp_path / "empty"
     empty.mkdir()
-    refused = run_cli("evaluate", empty, *flags, check=1).stderr
+    refused = call_cli("evaluate", empty, *flags, check=1).stderr
     assert "Traceback" not in refused
-    assert "ganvas evaluate" in run_cli("evaluate", "--help").stdout
 
 
 def test_evaluate_is_a_public_name() -> None:

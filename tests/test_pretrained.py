@@ -122,6 +122,7 @@ def test_evaluate_knows_its_data(tmp_path: Path) -> None:
     assert found["protocol"]["reference"]["held_out_count"] == 60
 
 
+@pytest.mark.usefixtures("few_pictures_for_pca")
 def test_project_and_directions(tmp_path: Path) -> None:
     Image.fromarray(np.full((16, 16), 90, np.uint8)).save("photo.png")
     arguments = ["--steps", 2, "--references", 0, "--json", "--out", "place"]

@@ -63,6 +63,7 @@ def test_features_of_ds_own_network_choose_no_best_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(efficientnet, "is_installed", lambda: False)
+    monkeypatch.setattr(start, "measure_speed", lambda *_: 1000.0)
     run = start.train(replace(tiny(family="projected", kimg=0.08, r1=0.0, r2=0.0), evaluate_every=0.04), out=tmp_path)
     lines = [line for line in log.read_jsonl(run.path / "stats.jsonl") if "quality" in line]
     assert len(lines) == 2, "it is recorded"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,10 @@ def look_up(value: Any, path: str) -> Any:
     return value
 
 
-def render(names: list[str], **more: Any) -> tuple[dict[str, Any], str, Page]:
-    report = {**results(names), **more}
+@cache
+def render(*names: str) -> tuple[dict[str, Any], str, Page]:
+    """The results of these candidates, their report, and the parsed page: once for all tests, which only read them."""
+    report = results(list(names))
     html = render_report(report, Path("judged"))
     return report, html, Page(html)
 
@@ -89,7 +92,7 @@ def render(names: list[str], **more: Any) -> tuple[dict[str, Any], str, Page]:
 @pytest.mark.slow
 @pytest.mark.parametrize("names", [["cnn", "mlp"], [EVIL, UNDERLINED, "x" * 90, "d", "e"]])
 def test_every_number_is_that_of_the_json(names: list[str]) -> None:
-    report, html, page = render(names)
+    report, html, page = render(*names)
     assert len(page.numbers) > 35 * len(names)
     assert len(page.numbers) == html.count("data-path=")
     for path, form, text in page.numbers:
@@ -102,7 +105,7 @@ def test_every_number_is_that_of_the_json(names: list[str]) -> None:
 
 
 def test_nothing_is_fetched_or_run_and_every_image_is_described() -> None:
-    _, html, page = render([EVIL, UNDERLINED])
+    _, html, page = render(EVIL, UNDERLINED)
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "link", "iframe", "object", "embed", "base", "b", "i"}
     for tag, attributes in page.tags:
@@ -121,7 +124,7 @@ def test_nothing_is_fetched_or_run_and_every_image_is_described() -> None:
 
 
 def test_names_are_escaped_everywhere() -> None:
-    _, html, page = render([EVIL, UNDERLINED])
+    _, html, page = render(EVIL, UNDERLINED)
     assert page.text.count(EVIL) > 20
     assert "<script" not in html
     svg = Page("".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)))
@@ -148,7 +151,7 @@ def test_every_text_of_a_run_is_escaped() -> None:
 
 
 def test_figures_need_no_colour_and_inherit_the_text_colour() -> None:
-    _, html, _ = render(["cnn", "mlp"])
+    _, html, _ = render("cnn", "mlp")
     svg = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL))
     assert "stroke-dasharray" in svg
     assert "currentColor" in svg

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from test_watch_page import KERAS_LOOP, SETUP
 
 import ganvas
 from ganvas import GanvasError, Probe
@@ -246,6 +247,20 @@ def case_conditional_d_and_channels_last(keras: Any) -> None:
     assert probe.history.facts.probe_errors == {}
     assert probe.history["D/label_effect"].value.all()
     assert probe._observed.images()[0].shape == (48, 1, 8, 8)
+
+
+def case_loop_of_the_page_runs_and_nothing_is_wrong_in_it(keras: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    if keras.config.backend() != "torch":
+        pytest.skip("the page has it with PyTorch")
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(compile(SETUP, "setup", "exec"), names)
+    keras.utils.set_random_seed(0)
+    exec(compile(KERAS_LOOP, "Keras 3", "exec"), names)
+    probe = names["probe"]
+    assert not probe.history.facts.probe_errors
+    assert probe.history["D/auc"]
+    print(probe.diagnosis())
+    assert "has failed" not in capsys.readouterr().out
 
 
 def case_mistakes_are_told(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:

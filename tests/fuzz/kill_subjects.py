@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-ROUND_SECONDS = 0.03
+ROUND_SECONDS = 0.01
 """Seconds added to each round of a training."""
 
 OF_TIME = frozenset(

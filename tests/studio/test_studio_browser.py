@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Route, ViewportSize, expect
 from studio_site import HOSTILE, JOB, SETTLED, Site, Watch, drop
 
 pytestmark = pytest.mark.slow
@@ -44,8 +44,20 @@ def log_of_a_failing_training() -> bytes:
 def go(page: Page, address: str) -> None:
     """Goes to a page and waits for what it loads by itself."""
     page.goto(address)
+    wait_for_content(page)
+
+
+def wait_for_content(page: Page) -> None:
     page.wait_for_selector("main h1")
     expect(page.locator("[role=status] .live-dot")).to_have_count(0)
+
+
+def choose_english(page: Page) -> None:
+    """Chooses the other language on a page in French, and waits until the page has been drawn again."""
+    page.locator(".page-place").evaluate("place => place.dataset.before = ''")
+    page.locator("#top").get_by_label("Langue").select_option("en")
+    expect(page.locator("[data-before]")).to_have_count(0)
+    wait_for_content(page)
 
 
 @pytest.mark.parametrize(
@@ -375,26 +387,25 @@ def press_until(page: Page, there: Callable[[], bool]) -> None:
     raise AssertionError(f"60 tabs do not lead there, but to {page.evaluate('document.activeElement.outerHTML')}")
 
 
-def test_every_page_speaks_french_and_fits_into_380_pixels(visit: Visit, site: Site) -> None:
-    page = visit("/data", viewport={"width": 380, "height": 800})
+THEMES: tuple[tuple[Literal["light", "dark"], dict[str, list[str]]], ...] = (
+    ("light", {}),
+    ("dark", {"runOnly": ["color-contrast"]}),  # nothing else depends on colours
+)
+NARROW: ViewportSize = {"width": 380, "height": 800}
+WIDE: ViewportSize = {"width": 1280, "height": 720}
+
+
+def test_pages_in_french_fit_names_are_text_and_axe_finds_nothing_serious(visit: Visit, site: Site) -> None:
+    """Each page is loaded in French on 380 pixels; axe checks it in English, wide, in light and in dark."""
+    page, severe = visit("/data", viewport=NARROW), []
     page.get_by_label("Language").select_option("fr")
     expect(page.locator("h1")).to_have_text("Nouvel entraînement")
     for address in addresses(site):
         go(page, address)
         assert page.evaluate("document.documentElement.lang") == "fr"
         assert page.evaluate("document.documentElement.scrollWidth") <= 380, address
-
-
-THEMES: tuple[tuple[Literal["light", "dark"], dict[str, list[str]]], ...] = (
-    ("light", {}),
-    ("dark", {"runOnly": ["color-contrast"]}),  # nothing else depends on colours
-)
-
-
-def test_names_are_text_and_axe_finds_nothing_serious_in_light_and_dark(visit: Visit, site: Site) -> None:
-    page, severe = visit("/diagnose"), []
-    for address in addresses(site):
-        go(page, address)
+        page.set_viewport_size(WIDE)
+        choose_english(page)
         if address not in ("/data", "/diagnose", "/style", "/quiz"):
             expect(page.get_by_text(HOSTILE).first).to_be_attached()
         assert page.locator("img[src='x'], main script").count() == 0
@@ -414,4 +425,6 @@ def test_names_are_text_and_axe_finds_nothing_serious_in_light_and_dark(visit: V
                 for one in found
                 if one["impact"] in ("serious", "critical")
             ]
+        page.evaluate("localStorage.setItem('ganvas-language', 'fr')")
+        page.set_viewport_size(NARROW)
     assert not severe

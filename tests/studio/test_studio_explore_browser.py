@@ -164,23 +164,6 @@ def test_bookmarks_are_links_and_a_walk_between_them_is_a_film(visit: Visit, sit
     expect(film).to_have_attribute("download", "walk.png")
 
 
-def test_what_takes_long_is_shown_again_when_the_page_is_opened_again(visit: Visit) -> None:
-    page = visit(f"{DIGITS}&seed=3")
-    drop(page, "me.png", photo(), ".explore-photo .drop")
-    expect(page.locator(".photo-pair img").first).to_be_visible()
-    page.reload()
-    expect(page.locator(".photo-pair img").nth(1)).to_have_attribute("src", re.compile("^blob:"))
-    expect(page.locator(".photo-pair img").first).to_be_visible()
-    assert page.evaluate("document.querySelector('.photo-pair img').naturalWidth") == 52
-    page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("Stopped here: distance")).to_be_visible()
-    page.get_by_role("button", name="Another photo").click()
-    expect(page.locator(".explore-photo .drop")).to_be_visible()
-    page.get_by_role("link", name="Runs", exact=True).first.click()
-    page.go_back()
-    expect(page.locator(".explore-photo .drop")).to_be_visible()
-
-
 def test_a_wrong_photo_and_a_wrong_seed_are_refused_at_once(visit: Visit, watch: Watch) -> None:
     watch.refusals = {400}
     page = visit(f"{DIGITS}&seed=3")
@@ -197,12 +180,30 @@ def test_a_wrong_photo_and_a_wrong_seed_are_refused_at_once(visit: Visit, watch:
     expect(page.get_by_text("A seed is a whole number from 0")).to_be_hidden()
 
 
-def test_a_photo_is_sought_live_stopped_and_becomes_a_view(visit: Visit) -> None:
+def stop_where_the_page_is_opened_again(again: Page) -> None:
+    """A search that goes on is shown there too, stopped, and left for another photo."""
+    expect(again.locator(".photo-pair img").nth(1)).to_have_attribute("src", re.compile("^blob:"))
+    expect(again.locator(".photo-pair img").first).to_be_visible()
+    assert again.evaluate("document.querySelector('.photo-pair img').naturalWidth") == 52
+    again.get_by_role("button", name="Stop").click()
+    expect(again.get_by_text("Stopped here: distance")).to_be_visible()
+    again.get_by_role("button", name="Another photo").click()
+    expect(again.locator(".explore-photo .drop")).to_be_visible()
+    again.get_by_role("link", name="Runs", exact=True).first.click()
+    again.go_back()
+    expect(again.locator(".explore-photo .drop")).to_be_visible()
+
+
+def test_a_photo_is_sought_live_shown_again_stopped_and_becomes_a_view(visit: Visit) -> None:
     page = visit(f"{DIGITS}&seed=3")
     drop(page, "me.png", photo(), ".explore-photo .drop")
     found = page.locator(".photo-pair img").nth(1)
+    expect(page.locator(".photo-pair img").first).to_be_visible()
+    again = page.context.new_page()
+    again.goto(page.url)
+    stop_where_the_page_is_opened_again(again)
+    again.close()
     expect(found).to_have_attribute("src", re.compile("^blob:"))
-    page.get_by_role("button", name="Stop").click()
     page.wait_for_url(re.compile("place=[0-9a-f]{12}"))
     place = page.evaluate("new URLSearchParams(location.search).get('place')")
     shown = drawn(page, place=place, seed=None)

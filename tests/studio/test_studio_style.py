@@ -95,12 +95,14 @@ def test_a_transfer_is_shown_as_it_is_drawn_and_its_command_draws_the_same(
     monkeypatch.chdir(tmp_path)
     paintings = [send(served, "one.png"), send(served, "two.png")]
     knobs = SMALL | {"style_weights": [1, 2], "strength": 0.8}
+    told = post(served, "/style/check", {"knobs": knobs, "shape": [40, 52]}).json["work"]
     begun = post(served, "/style", {"photo": send(served, "photo.png"), "paintings": paintings, "knobs": knobs})
     assert begun.status == 202
     work = wait_for(served, begun.json["id"])
     assert work["state"] == "done", work["error"]
     assert len(work["frames"]) >= 2
     assert work["facts"]["step"] == work["facts"]["steps"]
+    assert (work["facts"]["work"], work["facts"]["done"]) == (told, told)
     frames = [served.get(f"/api/live/frame?id={work['id']}&n={number}").body for number in work["frames"]]
     assert "--style-weights 1 2" in work["command"]
     call_cli(*shlex.split(work["command"])[1:], "--out", "styled.png", "--quiet", check=0)
@@ -182,13 +184,9 @@ def test_pictures_that_were_sent_are_found_again_and_those_that_are_gone_are_lef
     assert served.get(f"/api/pictures/small?upload={gone}").status == 404
 
 
-def test_the_work_that_is_told_before_is_the_work_that_is_done(served: Served) -> None:
+def test_the_work_of_a_transfer_is_told_before_its_start(served: Served) -> None:
     """The page estimates the time from it before the start, and what is left from it afterwards."""
-    photo, painting = send(served, "photo.png"), send(served, "one.png")
     told = post(served, "/style/check", {"knobs": SMALL, "shape": [40, 52]}).json["work"]
     assert told == 4 * (18 * 24 + OVERHEAD)
-    begun = post(served, "/style", {"photo": photo, "paintings": [painting], "knobs": SMALL}).json
-    facts = wait_for(served, begun["id"])["facts"]
-    assert (facts["work"], facts["done"]) == (told, told)
     assert post(served, "/style/check", {"knobs": {"strength": 0}}).json["work"] == 0
     assert post(served, "/style/check", {"knobs": {}, "shape": ["x", 3]}).status == 400
