@@ -26,9 +26,11 @@ def cells_of(path: Path, row: int, rows: int) -> list[np.ndarray]:
 
 def test_a_row_of_the_sheet_is_what_sample_draws_along_that_direction(tmp_path: Path) -> None:
     call_cli("directions", DIGITS, "--seed", 5, "--out", tmp_path / "sheet.png", check=0)
-    more = ["--seeds", 5, "--truncation", 0.7, "--direction", "pca:3", "--out", tmp_path / "row.png"]
-    call_cli("sample", DIGITS, *more, check=0)
-    assert np.array_equal(cells_of(tmp_path / "sheet.png", 3, 8), cells_of(tmp_path / "row.png", 0, 1))
+    for number in (0, 3):
+        drawn = tmp_path / f"{number}.png"
+        more = ["--seeds", 5, "--truncation", 0.7, "--direction", f"pca:{number}", "--out", drawn]
+        call_cli("sample", DIGITS, *more, check=0)
+        assert np.array_equal(cells_of(tmp_path / "sheet.png", number, 8), cells_of(drawn, 0, 1))
 
 
 @pytest.mark.parametrize(

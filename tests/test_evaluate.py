@@ -277,6 +277,7 @@ def test_evaluate_from_the_command_line(folders: dict[str, Path], tmp_path: Path
     empty.mkdir()
     refused = call_cli("evaluate", empty, *flags, check=1).stderr
     assert "Traceback" not in refused
+    assert "ganvas evaluate" in call_cli("evaluate", "--help", check=0).stdout
 
 
 def test_evaluate_is_a_public_name() -> None:
