@@ -105,7 +105,7 @@ def test_failing_measurement_does_not_stop_the_run(tmp_path: Path, monkeypatch: 
     run = start.train(replace(tiny(), evaluate_every=0.1), out=tmp_path, quiet=True)
     failures = [e for e in log.read_jsonl(run.path / "events.jsonl") if e["event"] == "evaluation failed"]
     assert [e["error"] for e in failures] == ["MemoryError: no room"]
-    assert run.latest_snapshot.name == "000000"
+    assert run.latest_snapshot.name == "000000.200"
     assert run.config.total_images == 200
 
 

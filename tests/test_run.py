@@ -114,7 +114,7 @@ def test_run_writes_all_its_files() -> None:
     names = {p.name for p in run.path.iterdir()} - {".lock"}
     assert names == {
         "config.json", "log.txt", "stats.jsonl", "events.jsonl", "reals.png", "losses.png", "state", "snapshots",
-        "fakes000000.png", "fakes000000.100.png", "fakes000000.200.png",
+        "fakes000000.png", "fakes000000.100.png", "fakes000000.200.png", "training.webp",
     }  # fmt: skip
     assert run.path.name == "00000-digits-digits"
     assert run.config == replace(tiny(), plot=True)
