@@ -1,6 +1,7 @@
 """Batches are a pure function of (seed, position)."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,7 +186,7 @@ def test_images_lie_on_a_gpu_only_beside_what_the_networks_need(monkeypatch, res
     for loader in ("_DeviceLoader", "_StreamingLoader"):
         monkeypatch.setattr(module, loader, lambda images, device, name=loader: name)
     for size, expected in ((3.9, "_DeviceLoader"), (4.1, "_StreamingLoader")):  # half of the 8 that are left
-        large = SimpleNamespace(images=SimpleNamespace(nbytes=size * gib))
+        large: Any = SimpleNamespace(images=SimpleNamespace(nbytes=size * gib))
         assert module._choose_loader(large, torch.device("cuda"), 16 * gib) == expected
     assert Batches(images, batch=8, seed=0, device="cuda", needed_bytes=16 * gib)._loader == "_DeviceLoader"
 

@@ -2,7 +2,8 @@
 
 import math
 import textwrap
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -115,7 +116,7 @@ def list_recipes(
 def _print_settings(console: "Console", recipe: str) -> None:
     """The knobs that a recipe sets, and those of its presets, as flags."""
     own = {name: value for name, value in own_knobs(RECIPES[recipe].config).items() if value is not None}
-    parts = [("It sets", own)]
+    parts: list[tuple[str, Mapping[str, Any]]] = [("It sets", own)]
     for length, knobs in presets_by_length(recipe):
         minutes = f"--minutes {length}" if length else "--minutes"
         parts.append((f"With {minutes} on a CPU it sets", knobs))
