@@ -1,18 +1,20 @@
 """Evaluation: real images are at the baseline, damage and copies are detected, bad input is refused."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.stats import entropy
-from support import run_cli, tiny
+from support import NARROW, run_cli, tiny
 from torch import nn
 
 import ganvas
 from ganvas.config import replace
-from ganvas.data import DataOptions, open_images
+from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.data.selection import assign_classes
 from ganvas.errors import GanvasError
 from ganvas.evaluation import evaluation, measures
@@ -27,6 +29,8 @@ from ganvas.evaluation.measure_groups import (
 )
 from ganvas.evaluation.reference import open_reference
 from ganvas.evaluation.result import find_differences
+from ganvas.evaluation.subject import share_by_name, subject_from_generator
+from ganvas.networks import Shape
 from ganvas.runs import log
 from ganvas.training import start
 
@@ -166,6 +170,25 @@ def test_run_is_evaluated_against_its_training_data(tmp_path: Path, monkeypatch:
     assert "subject.truncation" in find_differences(found.protocol, truncated.protocol)
 
 
+def test_run_whose_images_were_replaced_says_so(tmp_path: Path, write_images: Callable[..., Path]) -> None:
+    run = start.train(tiny(write_images(40, 8, 8)), out=tmp_path / "runs", quiet=True)
+
+    def measure() -> evaluation.Evaluation:
+        return evaluate(run, features=nn.AdaptiveAvgPool2d(2), device="cpu", quiet=True)
+
+    found = measure()
+    assert found.memorisation is not None
+    assert not [note for note in found.notes if "has other images" in note]
+    path = write_images(60, 8, 8)
+    found = measure()
+    assert found.notes[0].startswith(f"{path} has other images now than this generator was trained on")
+    assert (found.memorisation, found.panel) == (None, None)
+    assert found.protocol["reference"]["count"] == 30
+    write_images(40, 16, 12).rename(path)
+    with pytest.raises(GanvasError, match=r"(?s)images of 16×12×1 now; this generator draws 8×8×1.*--against"):
+        measure()
+
+
 def test_run_is_evaluated_at_its_end_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 500)
     config = replace(tiny(), evaluate_at_end=True)
@@ -178,6 +201,41 @@ def test_conditional_generator_gets_the_class_frequencies_of_the_data() -> None:
     chosen = assign_classes(np.arange(1000), shares)
     assert np.abs(np.bincount(chosen) / 1000 - shares).max() < 0.01
     assert np.array_equal(assign_classes(np.arange(500, 600), shares), chosen[500:600])
+
+
+def test_classes_of_other_data_are_found_by_their_names() -> None:
+    labels = np.array([0, 0, 0, 1])
+    real = ImageSet("pets", np.zeros((4, 1, 8, 8), np.uint8), labels, ("dog", "cafe\u0301", "none of these"), "")
+    shares, other = share_by_name(real, ("caf\u00e9", "bird", "dog"))  # macOS has the accents of a folder apart
+    assert (shares.tolist(), other) == ([0.25, 0, 0.75], "")  # type: ignore[union-attr]
+    assert share_by_name(real, ("bird", "dog")) == (None, "cafe\u0301")
+    assert share_by_name(replace_labels(real, None, ()), ("bird", "dog")) == (None, "")
+
+
+def test_generator_with_other_classes_draws_all_its_own_equally_often(write_images: Callable[..., Path]) -> None:
+    drawn: list[list[int]] = []
+    card = SimpleNamespace(
+        shape=Shape(1, 8, 8, 3), class_names=("cat", "dog", "bird"), nimg=0, weights="ema", network=NARROW["mlp"],
+        data={"fingerprint": ""}, d_networks=[],
+    )  # fmt: skip
+    sampler = SimpleNamespace(
+        card=card, path=Path("G"), name="G", sample_batches=lambda seeds, *, label, truncation: drawn.append(label)
+    )
+    numbered = open_images(DataOptions(str(write_images(30, 8, 8, classes=5))))  # more than it has
+    subject = subject_from_generator(sampler, numbered)  # type: ignore[arg-type]
+    assert subject.protocol["classes"] == "uniform"
+    (note,) = subject.notes
+    assert "such as 0: all classes of the generator are drawn equally often" in note
+    subject.load_images(np.arange(300))
+    assert np.abs(np.bincount(drawn[0]) - 100).max() < 5
+    subject = subject_from_generator(sampler, replace_labels(numbered, np.arange(30) % 2, ("bird", "dog")))  # type: ignore[arg-type]
+    assert (subject.protocol["classes"], subject.notes) == ("in the real shares", ())
+    subject.load_images(np.arange(300))
+    assert np.abs(np.bincount(drawn[1]) - [0, 150, 150]).max() < 5
+
+
+def replace_labels(images: ImageSet, labels: np.ndarray | None, names: tuple[str, ...]) -> ImageSet:
+    return dataclasses.replace(images, labels=labels, class_names=names)
 
 
 @pytest.mark.slow
