@@ -13,9 +13,11 @@ from support import NARROW, run_cli, tiny
 from torch import nn
 
 import ganvas
+from ganvas.cli import evaluation as command_line
 from ganvas.config import replace
 from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.data.selection import assign_classes
+from ganvas.display import Paragraph
 from ganvas.errors import GanvasError
 from ganvas.evaluation import evaluation, measures
 from ganvas.evaluation.evaluation import evaluate
@@ -336,6 +338,26 @@ def test_evaluate_from_the_command_line(folders: dict[str, Path], tmp_path: Path
     refused = run_cli("evaluate", empty, *flags, check=1).stderr
     assert "Traceback" not in refused
     assert "ganvas evaluate" in run_cli("evaluate", "--help").stdout
+
+
+def test_result_is_printed_before_it_is_saved_and_the_panel_is_checked_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("run").mkdir()
+    Path("run/config.json").write_text("{}")
+    Path("run/metrics.jsonl").mkdir()  # nothing can be appended to it
+    result = evaluation.Evaluation("run", {}, None, {}, ())
+    monkeypatch.setattr(evaluation.Evaluation, "_parts", lambda _: iter([Paragraph("the numbers")]))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: result)
+    for json_ in (False, True):
+        with pytest.raises(GanvasError, match=r"metrics\.jsonl"):
+            command_line.evaluate("run", json=json_)
+        assert ('"subject": "run"' if json_ else "the numbers") in capsys.readouterr().out
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: pytest.fail("it was evaluated first"))
+    with pytest.raises(GanvasError, match=r"extension '\.txt'"):
+        command_line.evaluate("run", panel=tmp_path / "out.txt")
+    with pytest.raises(GanvasError, match="--panel and --quick were given together"):
+        command_line.evaluate("run", panel=tmp_path / "out.png", quick=True)
 
 
 def test_evaluate_is_a_public_name() -> None:
