@@ -30,8 +30,10 @@ from ganvas.evaluation.measure_groups import (
     measure_two_sample,
 )
 from ganvas.evaluation.reference import open_reference
+from ganvas.evaluation.reference_features import Memo, extract_reference, open_reference_once
 from ganvas.evaluation.result import find_differences
 from ganvas.evaluation.subject import share_by_name, subject_from_generator
+from ganvas.features import extractors
 from ganvas.networks import Shape
 from ganvas.runs import log
 from ganvas.training import start
@@ -358,6 +360,20 @@ def test_result_is_printed_before_it_is_saved_and_the_panel_is_checked_first(
         command_line.evaluate("run", panel=tmp_path / "out.txt")
     with pytest.raises(GanvasError, match="--panel and --quick were given together"):
         command_line.evaluate("run", panel=tmp_path / "out.png", quick=True)
+
+
+def test_real_images_are_prepared_once_however_they_are_named(
+    write_images: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, memo, loaded = write_images(24, 8, 8), Memo(), list[int]()
+    monkeypatch.setattr(extractors, "load_extractor", lambda *_, **__: loaded.append(1) or extractors.eye_extractor())
+    real = open_reference_once(DataOptions(path.name), 20, memo)
+    assert open_reference_once(DataOptions(str(path)), 20, memo) is real
+    for weights in ("w.pth", Path("w.pth")):
+        extract_reference(real, 10, "inception", weights, "cpu", memo, quick=True)
+    assert loaded == [1]
+    Path("digits.npz").symlink_to(path)  # a set of another name
+    assert open_reference_once(DataOptions("digits.npz"), 20, memo).train.name == "digits"
 
 
 def test_evaluate_is_a_public_name() -> None:
