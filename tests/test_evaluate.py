@@ -1,19 +1,23 @@
 """Evaluation: real images are at the baseline, damage and copies are detected, bad input is refused."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.stats import entropy
-from support import call_cli, run_cli, tiny
+from support import NARROW, call_cli, run_cli, tiny
 from torch import nn
 
 import ganvas
+from ganvas.cli import evaluation as command_line
 from ganvas.config import replace
-from ganvas.data import DataOptions, open_images
+from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.data.selection import assign_classes
+from ganvas.display import Paragraph
 from ganvas.errors import GanvasError
 from ganvas.evaluation import evaluation, measures
 from ganvas.evaluation.evaluation import evaluate
@@ -26,7 +30,11 @@ from ganvas.evaluation.measure_groups import (
     measure_two_sample,
 )
 from ganvas.evaluation.reference import open_reference
+from ganvas.evaluation.reference_features import Memo, extract_reference, open_reference_once
 from ganvas.evaluation.result import find_differences
+from ganvas.evaluation.subject import share_by_name, subject_from_generator
+from ganvas.features import extractors
+from ganvas.networks import Shape
 from ganvas.runs import log
 from ganvas.training import start
 
@@ -166,6 +174,25 @@ def test_run_is_evaluated_against_its_training_data(tmp_path: Path, monkeypatch:
     assert "subject.truncation" in find_differences(found.protocol, truncated.protocol)
 
 
+def test_run_whose_images_were_replaced_says_so(tmp_path: Path, write_images: Callable[..., Path]) -> None:
+    run = start.train(tiny(write_images(40, 8, 8)), out=tmp_path / "runs", quiet=True)
+
+    def measure() -> evaluation.Evaluation:
+        return evaluate(run, features=nn.AdaptiveAvgPool2d(2), device="cpu", quiet=True)
+
+    found = measure()
+    assert found.memorisation is not None
+    assert not [note for note in found.notes if "has other images" in note]
+    path = write_images(60, 8, 8)
+    found = measure()
+    assert found.notes[0].startswith(f"{path} has other images now than this generator was trained on")
+    assert (found.memorisation, found.panel) == (None, None)
+    assert found.protocol["reference"]["count"] == 30
+    write_images(40, 16, 12).rename(path)
+    with pytest.raises(GanvasError, match=r"(?s)images of 16×12×1 now; this generator draws 8×8×1.*--against"):
+        measure()
+
+
 def test_run_is_evaluated_at_its_end_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganvas.features.classifier.MAX_IMAGES", 500)
     config = replace(tiny(), evaluate_at_end=True)
@@ -178,6 +205,41 @@ def test_conditional_generator_gets_the_class_frequencies_of_the_data() -> None:
     chosen = assign_classes(np.arange(1000), shares)
     assert np.abs(np.bincount(chosen) / 1000 - shares).max() < 0.01
     assert np.array_equal(assign_classes(np.arange(500, 600), shares), chosen[500:600])
+
+
+def test_classes_of_other_data_are_found_by_their_names() -> None:
+    labels = np.array([0, 0, 0, 1])
+    real = ImageSet("pets", np.zeros((4, 1, 8, 8), np.uint8), labels, ("dog", "cafe\u0301", "none of these"), "")
+    shares, other = share_by_name(real, ("caf\u00e9", "bird", "dog"))  # macOS has the accents of a folder apart
+    assert (shares.tolist(), other) == ([0.25, 0, 0.75], "")  # type: ignore[union-attr]
+    assert share_by_name(real, ("bird", "dog")) == (None, "cafe\u0301")
+    assert share_by_name(replace_labels(real, None, ()), ("bird", "dog")) == (None, "")
+
+
+def test_generator_with_other_classes_draws_all_its_own_equally_often(write_images: Callable[..., Path]) -> None:
+    drawn: list[list[int]] = []
+    card = SimpleNamespace(
+        shape=Shape(1, 8, 8, 3), class_names=("cat", "dog", "bird"), nimg=0, weights="ema", network=NARROW["mlp"],
+        data={"fingerprint": ""}, d_networks=[],
+    )  # fmt: skip
+    sampler = SimpleNamespace(
+        card=card, path=Path("G"), name="G", sample_batches=lambda seeds, *, label, truncation: drawn.append(label)
+    )
+    numbered = open_images(DataOptions(str(write_images(30, 8, 8, classes=5))))  # more than it has
+    subject = subject_from_generator(sampler, numbered)  # type: ignore[arg-type]
+    assert subject.protocol["classes"] == "uniform"
+    (note,) = subject.notes
+    assert "such as 0: all classes of the generator are drawn equally often" in note
+    subject.load_images(np.arange(300))
+    assert np.abs(np.bincount(drawn[0]) - 100).max() < 5
+    subject = subject_from_generator(sampler, replace_labels(numbered, np.arange(30) % 2, ("bird", "dog")))  # type: ignore[arg-type]
+    assert (subject.protocol["classes"], subject.notes) == ("in the real shares", ())
+    subject.load_images(np.arange(300))
+    assert np.abs(np.bincount(drawn[1]) - [0, 150, 150]).max() < 5
+
+
+def replace_labels(images: ImageSet, labels: np.ndarray | None, names: tuple[str, ...]) -> ImageSet:
+    return dataclasses.replace(images, labels=labels, class_names=names)
 
 
 @pytest.mark.slow
@@ -278,6 +340,40 @@ def test_evaluate_from_the_command_line(folders: dict[str, Path], tmp_path: Path
     refused = call_cli("evaluate", empty, *flags, check=1).stderr
     assert "Traceback" not in refused
     assert "ganvas evaluate" in call_cli("evaluate", "--help", check=0).stdout
+
+
+def test_result_is_printed_before_it_is_saved_and_the_panel_is_checked_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("run").mkdir()
+    Path("run/config.json").write_text("{}")
+    Path("run/metrics.jsonl").mkdir()  # nothing can be appended to it
+    result = evaluation.Evaluation("run", {}, None, {}, ())
+    monkeypatch.setattr(evaluation.Evaluation, "_parts", lambda _: iter([Paragraph("the numbers")]))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: result)
+    for json_ in (False, True):
+        with pytest.raises(GanvasError, match=r"metrics\.jsonl"):
+            command_line.evaluate("run", json=json_)
+        assert ('"subject": "run"' if json_ else "the numbers") in capsys.readouterr().out
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: pytest.fail("it was evaluated first"))
+    with pytest.raises(GanvasError, match=r"extension '\.txt'"):
+        command_line.evaluate("run", panel=tmp_path / "out.txt")
+    with pytest.raises(GanvasError, match="--panel and --quick were given together"):
+        command_line.evaluate("run", panel=tmp_path / "out.png", quick=True)
+
+
+def test_real_images_are_prepared_once_however_they_are_named(
+    write_images: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, memo, loaded = write_images(24, 8, 8), Memo(), list[int]()
+    monkeypatch.setattr(extractors, "load_extractor", lambda *_, **__: loaded.append(1) or extractors.eye_extractor())
+    real = open_reference_once(DataOptions(path.name), 20, memo)
+    assert open_reference_once(DataOptions(str(path)), 20, memo) is real
+    for weights in ("w.pth", Path("w.pth")):
+        extract_reference(real, 10, "inception", weights, "cpu", memo, quick=True)
+    assert loaded == [1]
+    Path("digits.npz").symlink_to(path)  # a set of another name
+    assert open_reference_once(DataOptions("digits.npz"), 20, memo).train.name == "digits"
 
 
 def test_evaluate_is_a_public_name() -> None:

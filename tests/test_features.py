@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -255,7 +256,7 @@ def test_features_of_changed_code_are_extracted_again() -> None:
         assert own.describe()["network"] == f"nets.py:Reduced(axis={axis})"
         codes.add(own.describe()["code"])
         found.append(extraction.extract_set_features(images, np.arange(10), own))
-    assert len(codes) == 2
+    assert len(codes) == 3
     for one, other in ((0, 1), (1, 2)):
         assert not np.array_equal(found[one], found[other])
 
@@ -280,6 +281,57 @@ def test_code_of_a_network_of_this_session_is_known() -> None:
     assert one["code"] != other["code"]
     tanh, relu = (extractors.module_extractor(nn.Sequential(layer)).describe() for layer in (nn.Tanh(), nn.ReLU()))
     assert tanh["code"] != relu["code"]
+
+
+class Scaled(nn.Module):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__()
+        self.register_buffer("table", attributes.pop("table", torch.zeros(2)), persistent=False)
+        self.helper, self.kept, self.none = object(), list[Any](), None
+        vars(self).update(attributes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.kept.append(x)
+        self.none = x.mean()  # type: ignore[assignment]
+        return factor * x.mean(3).flatten(1)
+
+
+factor = 1.0
+"""As in a file that the network's own imports."""
+
+
+def test_attributes_of_a_network_are_in_its_code() -> None:
+    def code(network: nn.Module) -> str:
+        return extractors.module_extractor(network).describe()["code"]
+
+    network = Scaled()
+    plain = code(network)
+    extract(random_images(4), extractors.module_extractor(network))
+    assert code(network) == plain == code(Scaled()), "what forward has kept says nothing"
+    others = (
+        Scaled(size=224), Scaled(size=299), Scaled(sizes=[3, (1, None)]), Scaled(sizes=[3, (None, 1)]),
+        Scaled(means={"red": torch.tensor(0.5)}), Scaled(means={"red": torch.tensor(0.4)}),
+        Scaled(means=np.ones(2)), Scaled(means=np.ones(3)), Scaled(table=torch.ones(2)), Scaled(on=False),
+        nn.MultiheadAttention(4, 2), nn.MultiheadAttention(4, 4),
+    )  # fmt: skip
+    assert len({plain, *map(code, others)}) == 1 + len(others)
+
+
+def test_cached_features_of_a_network_that_gives_others_now_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, rows, counts = open_images(DataOptions("digits")), np.arange(50), list[int]()
+    network, whole = Scaled(), extraction.extract_features
+
+    def count_images(*arguments: Any, count: int, **more: Any) -> np.ndarray:
+        counts.append(count)
+        return whole(*arguments, count=count, **more)
+
+    monkeypatch.setattr(extraction, "extract_features", count_images)
+    for value in (1.0, 1.0, 2.0, 2.0):
+        monkeypatch.setattr(sys.modules[__name__], "factor", value)
+        own = extractors.module_extractor(network)
+        found = extraction.extract_set_features(images, rows, own)
+        assert np.allclose(found, extract(images.images[rows], own))
+    assert counts == [50, 50, 16, 50, 16, 50, 50, 16, 50]
 
 
 def test_own_network_as_extractor() -> None:

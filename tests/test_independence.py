@@ -367,13 +367,14 @@ def test_shared_labels_are_ranked_with_a_remark() -> None:
 def test_trends_are_compared_only_in_the_same_independent_features(trends: list[str], mark: str) -> None:
     runs = compared("lite0", "eye")
     for i, run in enumerate(runs):
-        run["curves"] = {"quality": {"kimg": [1.0], "seconds": [1.0], "mean": [3.0 + i]}}
-        run["trend"] = {"extractor": trends[i // 3]}
+        run["curves"] = {"quality": {"kimg": [1.0], "seconds": [1.0], "mean": [9.0]}}  # a long one is thinned
+        run["trend"] = {"value": 3.0 + i, "extractor": trends[i // 3]}
         if trends[i // 3] == "marked":
-            run["trend"] = {"extractor": "eye", **independence.describe(recorded("eye"), extractor("eye"))}
+            run["trend"] |= {"extractor": "eye", **independence.describe(recorded("eye"), extractor("eye"))}
     candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "fast")]
     summaries, columns = summarise(candidates, runs, "frechet")
     assert columns["best"] == f"best kernel distance during training{mark}"
+    assert [own["best"]["mean"] for own in summaries] == [4.0, 7.0]
     assert ("best" in best_candidates(summaries, True, runs)) == (not mark)
 
 

@@ -365,10 +365,10 @@ class Sampler(Displayed):
             for one in (label if several else [label])  # type: ignore[union-attr]
         ]
         labels = labels if several else labels * len(seeds)
-        if len(labels) != len(seeds) or not all(0 <= each < classes for each in labels):
-            raise GanvasError(
-                f"Class {label} does not exist.", expected=f"one of 0 to {classes - 1}, or one for each seed"
-            )
+        wrong = [f"Class {each} does not exist." for each in labels if not 0 <= each < classes]
+        if wrong or len(labels) != len(seeds):
+            found = f"The seeds and their classes differ in number: {len(seeds)} and {len(labels)}."
+            raise GanvasError([*wrong, found][0], expected=f"one of 0 to {classes - 1}, or one for each seed")
         return torch.tensor(labels, dtype=torch.long)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ganvas.cli.output import UsageError, make_console, print_json
+from ganvas.cli.output import UsageError, make_console, print_json, refuse_together
 
 
 def evaluate(
@@ -41,20 +41,26 @@ def evaluate(
         json: Print JSON.
         quiet: Show no progress.
     """
+    from ganvas import image_io
     from ganvas.evaluation import evaluation
     from ganvas.runs.card import is_run
     from ganvas.runs.folder import Run
 
+    refuse_together("--panel", panel is not None, ("--quick", quick))
+    if panel is not None:
+        image_io.check_image_file(panel)
     found = evaluation.evaluate(
         what, against=against, held_out=held_out, features=features, weights=weights, count=count,
         truncation=truncation, quick=quick, device=device, quiet=quiet,
     )  # fmt: skip
     run = Run(Path(what))
-    evaluation.save_evaluation(found, run if is_run(run.path) else None, panel)
-    if json:
-        print_json(found.to_json())
-        return
-    make_console().print(found)
+    try:
+        if json:
+            print_json(found.to_json())
+        else:
+            make_console().print(found)
+    finally:  # saved also if nobody reads what is printed, and printed also if it cannot be saved
+        evaluation.save_evaluation(found, run if is_run(run.path) else None, panel)
 
 
 def diagnose(

@@ -49,7 +49,7 @@ COLUMNS: dict[str, Column] = {
 
 def _numbers(candidate: Mapping[str, Any], run: Mapping[str, Any], metric: str) -> dict[str, float | None]:
     """A run's number in each column; None where it is unknown. `metric` is that of the verdict."""
-    evaluation, quality = run["evaluation"] or {}, run["curves"].get("quality")
+    evaluation, trend = run["evaluation"] or {}, run.get("trend") or {}
     measured: Any = defaultdict(dict, evaluation.get("values", {}))
     parameters, flops = candidate["parameters"] or {}, candidate["flops_per_image"] or {}
     return {
@@ -57,7 +57,7 @@ def _numbers(candidate: Mapping[str, Any], run: Mapping[str, Any], metric: str) 
         "d_parameters": parameters.get("D"),
         "flops": flops.get("training"),
         "seconds": run["seconds"] or None,
-        "best": min(quality["mean"]) if quality else None,
+        "best": trend.get("value"),
         "distance": measured[metric].get("value"),
         "ratio": measured[metric].get("ratio"),
         "copies": (evaluation.get("memorisation") or {}).get("near_copies"),

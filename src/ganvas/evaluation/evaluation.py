@@ -98,7 +98,8 @@ def evaluate(
         memo: results that earlier evaluations computed from the same real images.
 
     Raises:
-        GanvasError: nothing usable at a path, grey images of coloured real ones, too few images, or missing weights.
+        GanvasError: nothing usable at a path, grey images of coloured real ones, training images that have another size
+            now, too few images, or missing weights.
     """
     count, truncation = (
         to_whole(count, "--count", MIN_IMAGES),
@@ -150,7 +151,8 @@ def evaluate(
         baselines = real.baselines.setdefault(i, {})
         values |= measure_groups.measure_group(group, sample, real.held_out, real.train, baselines)
     memorisation, panel = None, None
-    if real.training_features is not None:
+    changed = against is None and reference.train.fingerprint != subject.trained_on
+    if real.training_features is not None and not changed:
         memorisation = compare_with_training(sample.features, real.training_features, n_pairs=min(CLOSEST_PAIRS, n))
         if real.training_pixels is not None:
             near_copies = real.training_pixels.find(sample.pixels, min(CLOSEST_PAIRS, n))
@@ -166,6 +168,11 @@ def evaluate(
     }
     ordered = {name: values[name] for name in MEASURES if name in values}
     notes = independence.make_notes(protocol, labelled=labelled)
+    if changed:
+        notes += (
+            f"{reference.source} has other images now than this generator was trained on: it is compared with these, "
+            "and copies of training images are not looked for.",
+        )
     notes += subject.notes + _make_notes(n, wanted, sample.features.shape[1], reference, real.classifier)
     biased = n <= sample.features.shape[1]
     return Evaluation(subject.name, ordered, memorisation, protocol, notes, panel, biased)
@@ -217,16 +224,23 @@ def _open(
     sampler = load(path, device=device)
     shape = sampler.card.shape
     if against is None:
-        found = find_data(sampler.path, sampler.card.data, shape[:3])
-        if found is None:
+        trained = find_data(sampler.path, sampler.card.data, shape[:3])
+        if trained is None:
             raise GanvasError(
                 f"{path} is not in a run folder, which would name its data.", expected="--against, the real images"
             )
-        options = found
+        options = trained
     else:
         options = DataOptions(against, "train", f"{shape.height}x{shape.width}", shape.channels)  # type: ignore[arg-type]
     reference = open_reference_once(options, count, kept, held_out)
-    return reference, subject_from_generator(sampler, reference.class_shares, truncation)
+    if (found := reference.train.images.shape[1:]) != shape[:3]:
+        drawn = _format_shape(shape[:3])
+        raise GanvasError(
+            f"{options.source} has images of {_format_shape(found)} now; this generator draws {drawn}.",
+            expected="the images that it was trained on",
+            fix="put them back, or name real images of any size: --against.",
+        )
+    return reference, subject_from_generator(sampler, reference.train, truncation)
 
 
 def _open_in_own_size(source: str) -> ImageSet:

@@ -105,7 +105,7 @@ def measure_distances(samples: Sequence[ImageSample], real: ImageSample) -> list
             "frechet_infinity": metrics.frechet_infinity(sample.features, real.moments, SEED),
             "kernel": 1000 * kernel,
         }
-        for sample, (kernel, _) in zip(samples, kernels, strict=True)
+        for sample, kernel in zip(samples, kernels, strict=True)
     ]
 
 
@@ -180,7 +180,7 @@ def class_measures(shares: np.ndarray | None) -> MeasureGroup:
         if coverage.kl_real is not None:
             values["kl_real"] = coverage.kl_real
         if sample.probabilities.ndim == 2:
-            values["score"] = metrics.inception_score(sample.probabilities, splits=min(10, len(sample)))[0]
+            values["score"] = metrics.inception_score(sample.probabilities, splits=min(10, len(sample)))
         return values
 
     return lambda samples, _: [measure(sample) for sample in samples]

@@ -176,13 +176,12 @@ def unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:
 
 def kernel_distances(
     samples: Sequence[np.ndarray], y: np.ndarray, seed: int, plans: Sequence[tuple[int, int]]
-) -> list[tuple[float, float]]:
-    """Of several sets x from the same y: mean and standard deviation of `unbiased_mmd` over random subsets of both.
+) -> list[float]:
+    """Of several sets x from the same y: the mean of `unbiased_mmd` over random subsets of both.
 
-    That is KID (Bińkowski et al. 2018); the standard deviation is over the subsets, as torch-fidelity and torchmetrics
-    report it. Subsets are drawn without replacement. If they overlap much, the kernel of every pair of rows is computed
-    once: with columns of S and T that are 1 for the rows in a subset and 0 elsewhere, its sums over the subsets are the
-    column sums of S ∘ (K T).
+    That is KID (Bińkowski et al. 2018). Subsets are drawn without replacement. If they overlap much, the kernel of
+    every pair of rows is computed once: with columns of S and T that are 1 for the rows in a subset and 0 elsewhere,
+    its sums over the subsets are the column sums of S ∘ (K T).
 
     Args:
         samples: each x, float [n f].
@@ -213,12 +212,12 @@ def kernel_distances(
         in_x, in_y = subsets_by_key[key]
         x64, pairs = _to_double(x), size * (size - 1)
         values = (_within(x64, in_x) + reference_terms[key]) / pairs - 2 * _between(x64, y64, in_x, in_y) / size**2
-        distances.append((float(values.mean()), float(values.std(correction=0))))
+        distances.append(float(values.mean()))
     return distances
 
 
-def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float, float]:
-    """exp E KL(p(y|x) ‖ p(y)) (Salimans et al. 2016, section 4): mean and standard deviation over the splits.
+def inception_score(probabilities: np.ndarray, splits: int = 10) -> float:
+    """exp E KL(p(y|x) ‖ p(y)) (Salimans et al. 2016, section 4): the mean over the splits.
 
     From 1 to the number of classes; higher is better. It is the published Inception score only with Inception-v3's
     1,008 classes; with another classifier's probabilities it is not comparable with published numbers.
@@ -237,7 +236,7 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
     for part in np.array_split(probabilities.astype(np.float64), splits):
         entropies = _x_log_x(part).sum(axis=1).mean(), _x_log_x(part.mean(axis=0)).sum()
         scores.append(np.exp(entropies[0] - entropies[1]))
-    return float(np.mean(scores)), float(np.std(scores))
+    return float(np.mean(scores))
 
 
 def _subsets(n: int, m: int, seed: int, subsets: int, size: int) -> tuple[Tensor, Tensor]:

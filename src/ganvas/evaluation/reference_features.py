@@ -3,8 +3,9 @@
 None of it depends on what is evaluated: a comparison computes it once for all its runs.
 """
 
+import os
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from ganvas.data import DataOptions
 from ganvas.data.selection import subsample
+from ganvas.data.stacked import NAME as STACKED
 from ganvas.evaluation.counting import counting_classifier, reference_classifier
 from ganvas.evaluation.measure_groups import ImageSample
 from ganvas.evaluation.memorisation import TrainingFeatures
@@ -20,6 +22,7 @@ from ganvas.evaluation.near_copies import TrainingPixels
 from ganvas.evaluation.reference import Reference, open_reference
 from ganvas.features import extractors
 from ganvas.features.extraction import Extractor, extract_set_features
+from ganvas.values import expand_user, real_path
 
 MAX_PIXEL_IMAGES = 2000
 """Images of each sample whose pixels are compared, and not only their features."""
@@ -70,8 +73,12 @@ class ReferenceFeatures:
 
 
 def open_reference_once(options: DataOptions, count: int, memo: Memo, held_out: str | None = None) -> Reference:
-    """`open_reference`, opened once."""
-    return memo.get(("reference", options, count, held_out), lambda: open_reference(options, count, held_out=held_out))
+    """`open_reference`, opened once: a relative path and an absolute one are the same."""
+    path, same = expand_user(options.source), options
+    if not options.source.startswith(("hf:", f"{STACKED}:")) and os.path.exists(path):
+        same = replace(options, source=str(real_path(path)))
+    key = "reference", same, path.name, count, held_out  # a set has the name of its file, also where that is a link
+    return memo.get(key, lambda: open_reference(options, count, held_out=held_out))
 
 
 def counting_classifier_once(real: Reference, memo: Memo, progress: bool = False) -> Extractor | None:
@@ -92,9 +99,10 @@ def extract_reference(
 ) -> ReferenceFeatures:
     """Features for n evaluated images; `real` must come from the same memo. The rest as in `ganvas.evaluate`."""
     named = extractor if isinstance(extractor, str) else id(extractor)
+    file = None if weights is None else Path(weights)  # of a setting it is text
 
     def make() -> ReferenceFeatures:
-        seen = _choose_extractor(extractor, weights, real, device, progress)
+        seen = _choose_extractor(extractor, file, real, device, progress)
         counts = seen.name == "classifier" and not seen.spec
         counting = seen if counts else counting_classifier_once(real, memo, progress)
         held = subsample(real.held_out_rows, n)
@@ -116,7 +124,7 @@ def extract_reference(
         pixels = TrainingPixels.from_images(real.train.images)
         return ReferenceFeatures(seen, counting, known, rival, features, pixels)
 
-    return memo.get(("side", id(real), n, named, weights, device, quick), make)
+    return memo.get(("side", id(real), n, named, file, device, quick), make)
 
 
 def make_sample(
@@ -130,7 +138,7 @@ def make_sample(
 
 
 def _choose_extractor(
-    extractor: str | nn.Module | Extractor, weights: Path | str | None, real: Reference, device: str, progress: bool
+    extractor: str | nn.Module | Extractor, weights: Path | None, real: Reference, device: str, progress: bool
 ) -> Extractor:
     if isinstance(extractor, Extractor):
         return extractor
@@ -138,4 +146,4 @@ def _choose_extractor(
         return extractors.module_extractor(extractor, device=device)
     if extractor == "classifier" and weights is None:
         return reference_classifier(real, progress=progress)
-    return extractors.load_extractor(extractor, weights=None if weights is None else Path(weights), device=device)
+    return extractors.load_extractor(extractor, weights=weights, device=device)

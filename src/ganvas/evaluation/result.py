@@ -26,7 +26,7 @@ class Evaluation(Displayed):
     Attributes:
         subject: the name of what was evaluated.
         values: the measured values, by the names of `measures.MEASURES`.
-        memorisation: the memorisation test; None in a quick evaluation.
+        memorisation: the memorisation test; None in a quick evaluation, and where the data have changed.
         protocol: everything the numbers depend on: two evaluations are comparable only if these are equal.
         notes: warnings for the reader, one sentence each.
         panel: evaluated images in turn with their nearest training images, uint8 [n c h w]; the closest pair first.

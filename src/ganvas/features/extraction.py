@@ -19,9 +19,12 @@ from torch.nn import functional as F
 
 from ganvas.data import ImageSet, to_unit
 from ganvas.data.cached import cache
-from ganvas.data.selection import iterate_batches
+from ganvas.data.selection import iterate_batches, subsample
 from ganvas.errors import GanvasError
 from ganvas.progress import progress_bar
+
+CHECKED_IMAGES = 16
+"""Images by which cached features of a network of the user's are checked."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +112,21 @@ def extract_features(
 def extract_set_features(
     images: ImageSet, rows: np.ndarray, extractor: Extractor, *, progress: bool = False
 ) -> np.ndarray:
-    """`extract_features` of rows (int64, ascending) of a set, cached on disk by everything that they depend on."""
+    """`extract_features` of rows (int64, ascending) of a set, cached on disk by everything that they depend on.
+
+    What a network of the user's depends on is not known: a file that its own imports, for instance. Its cached features
+    are taken if it still gives those of a few images.
+    """
     rows_digest = hashlib.sha256(rows.tobytes()).hexdigest()
     key = cache.key("features", images.fingerprint, rows_digest, extractor.describe(), torch.__version__)
 
     def make() -> np.ndarray:
         return extract_features(iterate_batches(images.images, rows), extractor, count=len(rows), progress=progress)
 
-    return cache.load_or_compute(key, len(rows), make)
+    def are_current(cached: np.ndarray) -> bool:
+        few = subsample(np.arange(len(rows)), CHECKED_IMAGES)
+        again = extract_features(iterate_batches(images.images, rows[few]), extractor, count=len(few))
+        scale = np.abs(again).max(initial=0)
+        return cached.shape[1:] == again.shape[1:] and np.allclose(cached[few], again, rtol=1e-3, atol=1e-5 * scale)
+
+    return cache.load_or_compute(key, len(rows), make, are_current if extractor.spec else None)

@@ -1,9 +1,11 @@
 """The feature extractors by name: the eye, Lite0, a classifier of the data, Inception, DINOv2, or the user's own."""
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -162,10 +164,38 @@ def module_extractor(network: nn.Module, name: str = "", *, device: str = "cpu")
 
 
 def _hash_code(network: nn.Module, spec: str) -> str:
-    """16 hexadecimal digits of its source and its layers, which with equal weights may compute something else."""
+    """16 hexadecimal digits of what computes something else with equal weights: source, layers, plain attributes."""
     if user_code.parse(spec).source == user_code.SESSION:
         user_code.load(spec)  # its source text is known only once it is loaded
-    return hashlib.sha256(f"{user_code.digest(spec)}{network!r}".encode()).hexdigest()[:16]
+    ours, saved = vars(nn.Module()).keys(), network.state_dict().keys()
+    values = [
+        (f"{name}.{key}", value)
+        for name, module in network.named_modules()
+        for key, value in vars(module).items()
+        if key not in ours
+    ]
+    values += [(name, buffer) for name, buffer in network.named_buffers() if name not in saved]
+    state = "".join(f"\n{name} {text}" for name, value in values if (text := _describe_value(value)))
+    return hashlib.sha256(f"{user_code.digest(spec)}{network!r}{state}".encode()).hexdigest()[:16]
+
+
+def _describe_value(value: Any) -> str:
+    """A plain value as text; empty for other objects, for None, and for tensors that `forward` has kept."""
+    if isinstance(value, Tensor):
+        if not value.is_inference():
+            with suppress(RuntimeError, TypeError):  # it is sparse, or has no content
+                content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+                return f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(content.tobytes()).hexdigest()}"
+        return ""
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, dict):
+        value = tuple(value.items())
+    if isinstance(value, list | tuple):
+        parts = [_describe_value(one) for one in value]
+        return f"({','.join(parts)})" if any(parts) else ""
+    plain = bool | int | float | complex | str | bytes | np.generic | torch.dtype
+    return repr(value) if isinstance(value, plain) else ""
 
 
 def _copy_to(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:

@@ -245,16 +245,22 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def load_or_compute(key: str, count: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """Loads an array of `count` rows from the cache; if it is missing or damaged, computes and caches it."""
+def load_or_compute(
+    key: str, count: int, compute: Callable[[], np.ndarray], accept: Callable[[np.ndarray], bool] | None = None
+) -> np.ndarray:
+    """Loads an array of `count` rows from the cache; if it is missing, damaged or not accepted, computes and caches it.
+
+    Args:
+        accept: whether a cached array is the one wanted, where the key does not say it.
+    """
     path = root() / "features" / f"{key}.npy"
     try:
         array = np.load(path, allow_pickle=False)
-        if len(array) == count:
-            mark_used(path)
-            return array
     except (OSError, ValueError, EOFError):
-        pass
+        array = None
+    if array is not None and len(array) == count and (accept is None or accept(array)):
+        mark_used(path)
+        return array
     array = compute()
     content = io.BytesIO()
     np.save(content, array)
