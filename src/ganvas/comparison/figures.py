@@ -8,7 +8,7 @@ import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib
@@ -53,12 +53,26 @@ def draw_figures(results: Mapping[str, Any]) -> dict[str, Figure]:
         "text.color": INK, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
         "axes.spines.top": False, "axes.spines.right": False, "grid.color": FAINT, "grid.linewidth": 0.4,
     }  # fmt: skip
-    names = [candidate["name"] for candidate in results["candidates"]][:MAX_CANDIDATES]
+    names = _choose_candidates(results)
     functions = {
         "distance": _draw_distances, "quality": _draw_quality, "losses": _draw_losses, "aspects": _draw_aspects,
     }  # fmt: skip
     with matplotlib.rc_context(style):
-        return {key: figure for key, draw in functions.items() if (figure := draw(results, names)) is not None}
+        figures = {key: figure for key, draw in functions.items() if (figure := draw(results, names)) is not None}
+    if len(results["candidates"]) <= MAX_CANDIDATES:
+        return figures
+    best = "The best " if len(results["verdict"]["order"]) >= MAX_CANDIDATES else ""
+    note = f" {best}{MAX_CANDIDATES} of the {len(results['candidates'])} candidates are drawn."
+    return {key: replace(figure, caption=figure.caption + note) for key, figure in figures.items()}
+
+
+def _choose_candidates(results: Mapping[str, Any]) -> list[str]:
+    """The names of those that are drawn, in the order of the report: the best, then those with trainings."""
+    names = [candidate["name"] for candidate in results["candidates"]]
+    ranks = {name: rank for rank, name in enumerate(results["verdict"]["order"])}
+    trained = {run["candidate"] for run in results["runs"]}
+    by_rank = sorted(names, key=lambda name: (ranks.get(name, len(ranks)), name not in trained))
+    return [name for name in names if name in by_rank[:MAX_CANDIDATES]]
 
 
 def _runs_of(results: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -106,7 +120,8 @@ def _draw_distances(results: Mapping[str, Any], names: Sequence[str]) -> Figure 
 
 def _draw_quality(results: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
     shown = [name for name in names if any("quality" in run["curves"] for run in _runs_of(results, name))]
-    if not any(len(run["curves"]["quality"]["kimg"]) > 2 for run in results["runs"] if "quality" in run["curves"]):
+    curves = [run["curves"] for name in shown for run in _runs_of(results, name)]
+    if not any(len(own["quality"]["kimg"]) > 2 for own in curves if "quality" in own):
         return None  # too few points for a curve: the table has the best value
     figure = Canvas(figsize=(9.6, 3.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
