@@ -15,7 +15,7 @@ import pytest
 import torch
 from support import call_cli, start_cli, tiny, train_in_this_process
 
-from ganvas import user_code
+from ganvas import environment, user_code
 from ganvas.cli.comparison import compare as compare_command
 from ganvas.comparison import comparison, measurements, worker
 from ganvas.comparison.candidates import Candidate, parse_candidates
@@ -440,6 +440,7 @@ def test_stop_leaves_a_complete_run_complete_with_its_earlier_evaluation(
     write_json(folder / "evaluation.json", evaluation)
     row = stopped_row()
     assert (row["state"], row["problem"], row["evaluation"]) == ("complete", "", evaluation)
+    assert row["device"] == f"1 × {environment.name_device(torch.device('cpu'))}"
     write_json(folder / "evaluation.json", real_images("of other images", ""))
     assert stopped_row()["evaluation"] is None, "it met other images than those of the training"
 

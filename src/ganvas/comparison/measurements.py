@@ -31,7 +31,7 @@ from ganvas.reading import read_json
 from ganvas.runs import snapshot
 from ganvas.runs.card import read_card
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_stats
+from ganvas.runs.log import read_events, read_stats
 from ganvas.sampling import load
 from ganvas.threads import cpu_threads
 from ganvas.training.estimate import estimate_cost, round_flops
@@ -82,6 +82,12 @@ def estimate_run_cost(run: Run) -> dict[str, Any]:
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
         "flops_per_image": {"G": cost.g_flops, "D": cost.d_flops, "training": round_flops(run.config, shape)},
     }
+
+
+def read_device(run: Run) -> str | None:
+    """What its training ended on; None of a run that has not ended, or of an older version."""
+    ends = [event.get("device") for event in read_events(run.path) if event["event"] == "done"]
+    return ends[-1] if ends and isinstance(ends[-1], str) else None
 
 
 def diagnose_run(run: Run) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Rows:
         row: dict[str, Any] = {
             "candidate": candidate.name, "seed": seed, "path": str(run.path), "state": "failed", "problem": problem,
             "budget": asdict(self.limit) if self.limit and not candidate.runs else None,
-            "nimg": 0, "seconds": 0, "flops": None, "images_per_s": None, "peak_bytes": None,
+            "nimg": 0, "seconds": 0, "flops": None, "images_per_s": None, "peak_bytes": None, "device": None,
             "data": {"name": "", "fingerprint": ""}, "evaluation": None, "curves": {}, "trend": None,
             "diagnosis": {"verdict": "", "failures": [], "warnings": []},
         }  # fmt: skip
@@ -65,7 +65,7 @@ class Rows:
         with _note_problems(row, run):
             row["seed"] = run.config.seed
             row["data"] = {key: run.metadata["data"][key] for key in ("name", "fingerprint", "images", "shape")}
-            row |= run.progress()
+            row |= {**run.progress(), "device": measurements.read_device(run)}
             if problem:
                 row |= {"problem": problem, "state": row["state"] if row["state"] != "complete" else "failed"}
             if stopped and problem:
