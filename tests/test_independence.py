@@ -330,7 +330,7 @@ def test_features_of_ds_network_are_never_ranked() -> None:
     assert found.remarks[-1] == "Features that no D looked through can be ranked: --features eye."
     aspects = {aspect["aspect"]: aspect for aspect in compare_aspects(["cnn", "fast"], runs)}
     assert aspects["precision"]["test"] is None
-    assert aspects["precision"]["sentence"] == "cnn 0.5, fast 0.5; not independent, not ranked."
+    assert aspects["precision"]["sentence"] == "cnn 0.500, fast 0.500; not independent, not ranked."
     assert "significant" in aspects["layout"]["sentence"], "pixels are independent of every network"
     candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "fast")]
     summaries, columns = summarise(candidates, runs, found.metric)

@@ -178,10 +178,12 @@ def test_unranked_report_marks_no_best_candidate() -> None:
         run |= {"nimg": 2000, "seconds": 99.0, "flops": 7e9}
     found = ranking.rank(names, report["runs"])
     report |= {"verdict": found.to_json(), "best": summary.best_candidates(report["summaries"], bool(found.order))}
+    report["aspects"] = ranking.compare_aspects(names, report["runs"])
     html = render_report(report, Path("judged"))
     assert "only rows of cost are marked" not in html, "all costs are equal"
     assert 'class="verdict unranked">Not ranked: the training budgets differ' in html
     assert ">Significance<" not in html
+    assert "significant" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.DOTALL)
     assert 'class="best"' not in html
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ganvas.comparison.aspects import ASPECTS, aspect_value, is_independent
+from ganvas.comparison.aspects import ASPECTS, aspect_value, is_independent, is_positive
+from ganvas.comparison.significance import central_value
 from ganvas.comparison.summary import metric_title, trend_mark
 from ganvas.evaluation.independence import MARK
 
@@ -87,6 +88,7 @@ def _draw_distances(results: Mapping[str, Any], names: Sequence[str]) -> Figure 
         return None
     figure = Canvas(figsize=(7.6, 0.7 + 0.42 * len(points)), layout="constrained")
     axis = figure.subplots()
+    ratio = is_positive(results["runs"], metric)
     baselines = [v["baseline"] for own in points.values() for v in own if v["baseline"]]
     for row, (name, own) in enumerate(points.items()):
         i = names.index(name)
@@ -96,7 +98,7 @@ def _draw_distances(results: Mapping[str, Any], names: Sequence[str]) -> Figure 
         axis.errorbar(
             values, row + np.array(jitter), xerr=errors, fmt=MARKERS[i], color=COLOURS[i], markersize=6, elinewidth=1
         )
-        axis.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=COLOURS[i], linewidth=2)
+        axis.plot([central_value(values, ratio=ratio)] * 2, [row - 0.3, row + 0.3], color=COLOURS[i], linewidth=2)
     if baselines:
         mean = float(np.mean(baselines))
         axis.axvline(mean, color=INK, linestyle=":", linewidth=1)
@@ -113,8 +115,8 @@ def _draw_distances(results: Mapping[str, Any], names: Sequence[str]) -> Figure 
     return Figure(
         _to_svg(figure),
         f"{title} of each training. {listing}.",
-        "One marker per training, with the standard error of the measurement; the bar is the mean over seeds. Lower "
-        "is better.",
+        "One marker per training, with the standard error of the measurement; the bar is the "
+        f"{'geometric ' if ratio else ''}mean over seeds. Lower is better.",
     )
 
 
