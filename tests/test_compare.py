@@ -12,18 +12,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from support import call_cli, start_cli, tiny, train_in_this_process
 
-from ganvas import user_code
+from ganvas import environment, user_code
 from ganvas.cli.comparison import compare as compare_command
 from ganvas.comparison import comparison, measurements, worker
+from ganvas.comparison.candidates import Candidate, parse_candidates
 from ganvas.comparison.comparison import Comparison, compare
-from ganvas.comparison.jobs import saved_nimg
+from ganvas.comparison.jobs import Job, Outcome, interrupted_outcome, saved_nimg
+from ganvas.comparison.rows import Rows
 from ganvas.config import leaves, replace
 from ganvas.data import sources
 from ganvas.errors import GanvasError
 from ganvas.evaluation import reference_features
 from ganvas.evaluation.evaluation import evaluate
+from ganvas.files import make_folder, write_json
 from ganvas.recipes import RECIPES, Recipe
 from ganvas.runs.folder import Run
 from ganvas.runs.log import current_nimg, read_jsonl
@@ -397,3 +401,112 @@ def test_evaluation_by_changed_code_is_made_again(tmp_path: Path) -> None:
         user_code.load("nets.py:Mine")
         keys.add(measurements._cache_key(run, measurements.EvaluationSettings(features="nets.py:Mine")))
     assert len(keys) == 2
+
+
+@pytest.fixture
+def complete() -> tuple[Candidate, Job]:
+    """A complete run of a comparison in the folder c, and its candidate."""
+    (candidate,) = parse_candidates(["small"])
+    job = Job(replace(candidate.config, plot=False), "small", Path("c/runs"), "small-seed0")
+    assert worker.run_job(job, quiet=True) == ""
+    return candidate, job
+
+
+def real_images(fingerprint: str, weights: str) -> dict[str, Any]:
+    protocol = {"features": {}, "classes": {"weights": weights}, "reference": {"fingerprint": fingerprint}}
+    return {"values": {}, "protocol": protocol, "memorisation": None, "frechet_biased": False, "notes": []}
+
+
+def test_stop_leaves_a_complete_run_complete_with_its_earlier_evaluation(
+    complete: tuple[Candidate, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate, job = complete
+    assert interrupted_outcome(job, started=False) == Outcome(job, "", stopped=True)
+    monkeypatch.setattr(measurements, "evaluate", lambda *_, **__: pytest.fail("evaluated after the stop"))
+
+    def stopped_row() -> dict[str, Any]:
+        rows = Rows(Path("c/evaluations"), measurements.EvaluationSettings(count=200, device="cpu"), None)
+        rows.add(candidate, job.run, interrupted_outcome(job), progress=False)
+        return rows.by_run["small", str(job.run.path)]
+
+    row = stopped_row()
+    assert (row["state"], row["evaluation"]) == ("complete", None)
+    assert row["problem"] == "the comparison was stopped before its evaluation; the same command evaluates it"
+    evaluation = real_images(job.run.metadata["data"]["fingerprint"], "")
+    folder = Path("c/evaluations") / measurements._cache_key(
+        job.run, measurements.EvaluationSettings(count=200, device="cpu")
+    )
+    make_folder(folder)
+    write_json(folder / "evaluation.json", evaluation)
+    row = stopped_row()
+    assert (row["state"], row["problem"], row["evaluation"]) == ("complete", "", evaluation)
+    assert row["device"] == f"1 × {environment.name_device(torch.device('cpu'))}"
+    write_json(folder / "evaluation.json", real_images("of other images", ""))
+    assert stopped_row()["evaluation"] is None, "it met other images than those of the training"
+
+
+def test_stop_during_an_evaluation_keeps_the_rows_of_complete_runs(
+    complete: tuple[Candidate, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> Iterator[Outcome]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(comparison, "train_all", interrupted)
+    monkeypatch.setattr(comparison._ComparisonBuilder, "write_report", lambda self: SimpleNamespace(report="here"))
+    rows = Rows(Path("c/evaluations"), measurements.EvaluationSettings(count=200, device="cpu"), None)
+    builder = comparison._ComparisonBuilder(Path("c"), "", [complete[0]], [], [complete], rows, True, "")
+    with pytest.raises(KeyboardInterrupt, match="finished trainings are in here"):
+        builder.run({"workers": 1, "ray": None})
+    assert [row["state"] for row in rows.by_run.values()] == ["complete"]
+
+
+def test_crash_of_an_evaluation_is_a_problem_of_its_run(
+    complete: tuple[Candidate, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate, job = complete
+    errors: list[Exception] = [torch.OutOfMemoryError("CUDA out of memory.\nTried"), MemoryError(), OSError("no disk")]
+    problems = []
+    for error in errors:
+
+        def crash(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(measurements, "evaluate", crash)
+        rows = Rows(Path("c/evaluations"), measurements.EvaluationSettings(count=200, device="cpu"), None)
+        rows.add(candidate, job.run, Outcome(job, ""), progress=False)
+        (row,) = rows.by_run.values()
+        assert (row["state"], row["evaluation"]) == ("complete", None)
+        problems.append(row["problem"])
+    assert problems == [
+        "Its evaluation ended, OutOfMemoryError: CUDA out of memory. Fix: a smaller --count, or --device cpu.",
+        "Its evaluation ended, MemoryError. Fix: a smaller --count, or --device cpu.",
+        "Its evaluation ended, OSError: no disk. Fix: ganvas evaluate c/runs/small-seed0 says more.",
+    ]
+
+
+def test_earlier_evaluations_against_other_real_images_are_repeated(
+    complete: tuple[Candidate, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, job = complete
+    rows = Rows(Path("c/evaluations"), measurements.EvaluationSettings(count=200, device="cpu"), None)
+    repeated = []
+
+    def evaluate_again(run: Run, *_: object, **__: object) -> dict[str, Any]:
+        repeated.append(run.path.name)
+        return real_images("f", "new")
+
+    monkeypatch.setattr(measurements, "evaluate_run", evaluate_again)
+    for name, weights in {"old": "old", "current": "new", "now": "new"}.items():
+        path = Path(shutil.copytree(job.run.path, name))
+        row = {"path": str(path), "problem": "", "evaluation": real_images("f", weights)}
+        rows.by_run["small", name] = row
+    rows.evaluated.add("now")
+    rows.renew_evaluations(progress=False)
+    assert repeated == ["old"]
+    rows.renew_evaluations(progress=False)
+    assert repeated == ["old"], "all agree"
+    rows.evaluated.clear()
+    rows.by_run["small", "old"]["evaluation"] = real_images("f", "old")
+    rows.renew_evaluations(progress=False)
+    assert repeated == ["old", "old", "current", "now"], "none is known to be current"

@@ -330,13 +330,13 @@ def test_features_of_ds_network_are_never_ranked() -> None:
     assert found.remarks[-1] == "Features that no D looked through can be ranked: --features eye."
     aspects = {aspect["aspect"]: aspect for aspect in compare_aspects(["cnn", "fast"], runs)}
     assert aspects["precision"]["test"] is None
-    assert aspects["precision"]["sentence"] == "cnn 0.5, fast 0.5; not independent, not ranked."
+    assert aspects["precision"]["sentence"] == "cnn 0.500, fast 0.500; not independent, not ranked."
     assert "significant" in aspects["layout"]["sentence"], "pixels are independent of every network"
     candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "fast")]
     summaries, columns = summarise(candidates, runs, found.metric)
     for column in ("distance", "precision", "recall"):
         assert columns[column].endswith(" (not independent)")
-    assert summaries[1]["distance"]["mean"] == pytest.approx(1.1), "it is shown"
+    assert summaries[1]["distance"]["mean"] == pytest.approx((1.0 * 1.1 * 1.2) ** (1 / 3)), "it is shown"
     assert "distance" not in best_candidates(summaries, bool(found.order), runs)
     assert "not independent" in format_csv({"runs": runs})
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ganvas.comparison.ranking import Verdict, compare_aspects, rank
-from ganvas.comparison.summary import FORMATTERS, best_candidates, summarise
+from ganvas.comparison.summary import FORMATTERS, best_candidates, format_beside, summarise
 
 PROTOCOL = {"features": {"extractor": "eye", "weights": "ddd1390b"}, "judged": {"count": 200}}
 
@@ -22,6 +22,7 @@ def row(name: str, seed: int, distance: float | None, **more: Any) -> dict[str, 
     return {
         "candidate": name, "seed": seed, "path": f"runs/{name}-{seed}", "state": "complete", "problem": "",
         "nimg": 1000, "seconds": 10.0, "flops": 1e9, "images_per_s": 100.0, "peak_bytes": None, "curves": {},
+        "device": "1 × cpu: one, 2 cores",
         "data": {"name": "digits", "fingerprint": "f"}, "diagnosis": {"verdict": "", "failures": [], "warnings": []},
         "budget": None, "evaluation": None if distance is None else evaluation, **more,
     }  # fmt: skip
@@ -82,6 +83,118 @@ def test_one_seed_gives_unknown_significance() -> None:
     assert aspect["sentence"] == "mlp 1, cnn 4; one seed each, significance unknown."
 
 
+def at_seeds(**values: dict[int, float]) -> list[dict[str, Any]]:
+    return [row(name, seed, value) for name, own in values.items() for seed, value in own.items()]
+
+
+def test_best_of_all_seeds_is_not_called_better_where_the_common_seeds_say_the_opposite() -> None:
+    runs = at_seeds(a={0: 10.0, 1: 11.0, 2: 1.0}, b={0: 8.0, 1: 9.0})
+    found = ranking(runs)
+    assert found.order == ("a", "b")
+    assert found.sentence == (
+        "a has the lowest Fréchet distance over all seeds, but on the 2 seeds of both it is significantly higher: "
+        "1.2 times that of b (95 % interval 1.1 to 1.4, p = 0.034)."
+    )
+    (layout,) = (aspect for aspect in compare_aspects(["a", "b"], runs) if aspect["aspect"] == "layout")
+    assert not layout["significant"]
+    assert layout["sentence"] == (
+        "a 4.79, b 8.49; on the 2 seeds of both significantly the other way round: "
+        "1.2 times (95 % interval 1.1 to 1.4)."
+    )
+
+
+def test_difference_on_some_seeds_that_is_not_significant_names_them() -> None:
+    sentence = ranking(at_seeds(a={0: 10.0, 1: 9.0, 2: 1.0}, b={0: 8.0, 1: 11.0})).sentence
+    assert sentence.startswith(
+        "No significant difference with 2 paired seeds: a has the lowest Fréchet distance over all seeds; on the 2 "
+        "seeds of both it is 1.01 times that of b (95 % interval 0."
+    )
+
+
+def test_single_value_of_one_candidate_leaves_the_significance_of_the_others() -> None:
+    found = ranking(rows(a=[1.0, 1.1, 1.04], b=[1.5], c=[4.0, 4.4, 4.2]))
+    assert found.order == ("a", "b", "c")
+    assert found.sentence.startswith("a is better than c: its Fréchet distance is 0.25 times that of c (95 % interval")
+    assert found.sentence.endswith(
+        "; 3 paired seeds); with a single seed, the significance is unknown of the difference from b."
+    )
+    two = ranking(rows(a=[1.0, 1.1, 1.04], b=[1.5])).sentence
+    assert two.endswith("that of b; with one seed of b, the significance of this difference is unknown.")
+
+
+def test_seeds_are_those_of_the_pair_that_is_told() -> None:
+    found = ranking(rows(a=[1.0, 1.1, 1.04], b=[1.3, 1.0], c=[5.0, 5.6, 6.0]))
+    assert [(test.b, test.seeds) for test in found.tests] == [("b", 2), ("c", 3)]
+    assert found.sentence.startswith("a is better than c")
+    assert found.sentence.endswith("; 3 paired seeds); no significant difference from b.")
+
+
+def test_verdict_table_and_star_use_one_mean() -> None:
+    runs = rows(a=[5.0, 5.0, 40.0], b=[12.0, 12.0, 12.0])
+    found = ranking(runs)
+    assert found.order == ("a", "b")
+    assert "a has the lowest Fréchet distance, 0.83 times that of b" in found.sentence
+    candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in "ab"]
+    summaries, _ = summarise(candidates, runs, found.metric)
+    assert [own["distance"]["mean"] for own in summaries] == pytest.approx([10.0, 12.0])
+    assert best_candidates(summaries, True, runs)["distance"] == [0]
+    (layout,) = (aspect for aspect in compare_aspects(["a", "b"], runs) if aspect["aspect"] == "layout")
+    assert layout["means"] == pytest.approx({"a": 10.0, "b": 12.0})
+
+
+def test_one_value_below_zero_makes_differences_of_all_pairs() -> None:
+    runs = rows(a=[5.0, 5.0, 40.0], b=[12.0, 12.0, 12.0], c=[-0.1, 60.0, 60.0])
+    runs[0]["evaluation"]["frechet_biased"] = True
+    found = ranking(runs)
+    assert found.metric == "kernel"
+    assert found.order == ("b", "a", "c")
+    assert not any(test.ratio for test in found.tests)
+    assert "b has the lowest kernel distance × 1000, 4.67 below that of a" in found.sentence
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.996, "0.996"), (1.0, "1"), (1.0000004, "1.0000004"), (0.25, "0.25")])
+def test_interval_that_excludes_equality_does_not_end_there(value: float, text: str) -> None:
+    assert format_beside(value, 1.0) == text
+
+
+def test_costs_are_compared_on_one_known_device() -> None:
+    runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
+    for run in runs[2:]:
+        run |= {"images_per_s": 900.0 + run["seed"]}
+    candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "mlp")]
+
+    def speed() -> tuple[dict[str, Any], bool]:
+        (aspect,) = (one for one in compare_aspects(["cnn", "mlp"], runs) if one["aspect"] == "images_per_s")
+        return aspect, "images_per_s" in best_candidates(summarise(candidates, runs, "frechet")[0], True, runs)
+
+    aspect, starred = speed()
+    assert aspect["significant"]
+    assert starred
+    for device in ("1 × cuda: two", None):
+        for run in runs[2:]:
+            run["device"] = device
+        aspect, starred = speed()
+        assert aspect["test"] is None
+        assert aspect["sentence"] == "cnn 100/s, mlp 900/s; not measured on one known device, not compared."
+        assert not starred
+
+
+def test_equal_minutes_on_different_devices_have_a_remark() -> None:
+    runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
+    for run in runs[2:]:
+        run |= {"nimg": 9000, "flops": 7e9, "device": "1 × cuda: two"}
+    assert ranking(runs).remarks == (
+        "The budgets are equal in minutes, on 1 × cpu: one, 2 cores and 1 × cuda: two: a faster device trains on more "
+        "images in the same time.",
+    )
+    for run in runs:
+        run["device"] = None
+    assert "in minutes, on devices that are not recorded:" in ranking(runs).remarks[-1]
+    for run in runs:
+        run |= {"device": "1 × cuda: two"}
+    assert ranking(runs).remarks == ()
+
+
 def test_few_images_are_ranked_by_the_kernel_distance() -> None:
     runs = rows(cnn=[4.0], mlp=[1.0])
     runs[0]["evaluation"]["notes"] = ["Any other words."]
@@ -125,6 +238,11 @@ def test_incomparable_runs_are_not_ranked(change: Any, reason: str) -> None:
         [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "mlp")], runs, found.metric
     )
     assert "distance" not in best_candidates(summaries, ranked=False)
+    aspects = {aspect["aspect"]: aspect for aspect in compare_aspects(["cnn", "mlp"], runs)}
+    for aspect in {"layout", "precision", "recall"} & aspects.keys():
+        assert aspects[aspect]["test"] is None, "nothing is significant where nothing is ranked"
+        assert aspects[aspect]["sentence"].endswith("; not ranked.")
+    assert aspects["images_per_s"]["test"], "costs are compared all the same"
     assert columns["distance"] == "Fréchet distance"
 
 
@@ -189,7 +307,7 @@ def test_no_evaluation_gives_no_ranking() -> None:
 
 def test_equal_values_are_reported_as_equal() -> None:
     by_aspect = {s["aspect"]: s["sentence"] for s in compare_aspects(["cnn", "mlp"], rows(cnn=[4.0], mlp=[1.0]))}
-    assert by_aspect["precision"] == "cnn 0.5, mlp 0.5; equal."
+    assert by_aspect["precision"] == "cnn 0.500, mlp 0.500; equal."
     assert "peak_bytes" not in by_aspect
 
 
@@ -198,7 +316,8 @@ def test_equal_values_are_reported_as_equal() -> None:
     [
         ("number", 1234.5, "1,234"), ("number", 3.0, "3"), ("number", 0.5, "0.500"), ("number", 120.4, "120"),
         ("number", 0.0, "0"), ("count", 1.25e6, "1.25 M"), ("count", 99, "99"), ("bytes", 5.03e8, "503 MB"),
-        ("minutes", 90, "1.5"), ("percent", 0.0333, "3.33 %"), ("p", 0.0357, "0.036"), ("kimg", 1500, "1.5"),
+        ("minutes", 90, "1.5"), ("percent", 0.0333, "3.33 %"), ("p", 0.0357, "0.036"), ("p", 0.0499, "0.0499"),
+        ("kimg", 1500, "1.5"),
     ],
 )  # fmt: skip
 def test_number_formats(form: str, value: float, text: str) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from test_ranking import rows
 
 from ganvas.comparison import ranking, summary
+from ganvas.comparison.figures import draw_figures
 from ganvas.comparison.report import format_number_at, render_report
 
 EVIL = "a <script>alert('1')</script> \"b\" $x_1$ & c"
@@ -158,6 +159,21 @@ def test_figures_need_no_colour_and_inherit_the_text_colour() -> None:
     assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) <= {"#ffffff"}
 
 
+def test_figures_of_many_candidates_have_the_best_or_those_with_trainings() -> None:
+    names = list("abcdefghi")
+    report = results(names, seeds=1)
+    for run in report["runs"]:
+        run["curves"] = {"quality": run["curves"]["quality"]} if run["candidate"] == "i" else {}
+    assert "quality" not in draw_figures(report), "only the ninth has a curve"
+    report["verdict"]["order"] = names[::-1]
+    figures = draw_figures(report)
+    assert figures["quality"].alt.endswith("i ends at 4.")
+    assert re.findall(r"(\w): [\d.]+", figures["distance"].alt) == names[1:], "the winner is drawn"
+    assert figures["distance"].caption.endswith(" The best 8 of the 9 candidates are drawn.")
+    report |= {"verdict": {**report["verdict"], "order": []}, "runs": report["runs"][8:], "aspects": []}
+    assert draw_figures(report).keys() == {"distance", "quality", "losses"}, "as before the first training of recipes"
+
+
 def test_unranked_report_marks_no_best_candidate() -> None:
     names = ["cnn", "mlp"]
     report = results(names)
@@ -165,10 +181,12 @@ def test_unranked_report_marks_no_best_candidate() -> None:
         run |= {"nimg": 2000, "seconds": 99.0, "flops": 7e9}
     found = ranking.rank(names, report["runs"])
     report |= {"verdict": found.to_json(), "best": summary.best_candidates(report["summaries"], bool(found.order))}
+    report["aspects"] = ranking.compare_aspects(names, report["runs"])
     html = render_report(report, Path("judged"))
     assert "only rows of cost are marked" not in html, "all costs are equal"
     assert 'class="verdict unranked">Not ranked: the training budgets differ' in html
     assert ">Significance<" not in html
+    assert "significant" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.DOTALL)
     assert 'class="best"' not in html
 
 

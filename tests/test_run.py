@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 import resource
 import signal
 import time
@@ -125,6 +126,7 @@ def test_run_writes_all_its_files() -> None:
     (done,) = read_jsonl(run.path / "events.jsonl")
     assert done["event"] == "done"
     assert 50e6 < done["peak_bytes"] < 50e9
+    assert re.fullmatch(r"1 × cpu: .+, \d+ cores", done["device"])
 
 
 def test_repeated_command_leaves_a_finished_run_unchanged() -> None:

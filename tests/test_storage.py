@@ -14,6 +14,7 @@ from filelock import FileLock
 from support import run_cli, start_cli, tiny
 
 import ganvas
+from ganvas.comparison.comparison import _make_plan
 from ganvas.config import replace
 from ganvas.data import DataOptions, open_images
 from ganvas.data.cached import cache, cache_contents
@@ -266,10 +267,15 @@ def test_weights_without_a_card_are_not_cleaned(runs: Path) -> None:
     assert run not in {removal.path for removal in cleaning.clean(runs)}
 
 
-def test_comparison_is_removed_by_the_same_rules(runs: Path) -> None:
+@pytest.mark.parametrize("older", [False, True])
+def test_comparison_is_removed_by_the_same_rules(runs: Path, older: bool) -> None:
     comparison = Path("comparisons/a-vs-b")
     shutil.copytree(runs, comparison / "runs")
-    (comparison / "plan.json").write_text('{"request": {}, "kimg": {}}')
+    if older:
+        (comparison / "plan.json").write_text('{"request": {}, "kimg": {}}')
+    else:
+        _make_plan(comparison, [], None, 1, "cpu", True)
+    (comparison / "runs" / f".marker-{'0' * 32}").touch()  # of a killed comparison on a cluster
     (comparison / "report.html").write_text("")
     (comparison / "evaluations" / ("0" * 16)).mkdir(parents=True)
     note = comparison / "evaluations" / "notes.txt"

@@ -314,7 +314,7 @@ def test_worker_waits_for_the_lock_of_a_run(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (GanvasError("No.", expected="yes", fix="say yes"), "No. Expected: yes Fix: say yes"),
         (KeyboardInterrupt(), "interrupted before its first state was saved; the same command trains it"),
-        (MemoryError(), "There is not enough memory (MemoryError: )"),
+        (MemoryError(), "There is not enough memory (MemoryError)"),
         (RuntimeError("CUDA out of memory. Tried\nmuch"), "There is not enough memory (RuntimeError: CUDA out"),
         (KeyError("x"), "It crashed: KeyError: 'x'. The traceback is in runs/x/log.txt."),
     ],

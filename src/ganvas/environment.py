@@ -9,10 +9,13 @@ import re
 from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganvas.files import format_bytes
 from ganvas.version import __version__
+
+if TYPE_CHECKING:
+    import torch
 
 VARIABLES = re.compile(
     r"GANVAS_\w+|XDG_CACHE_HOME|CUDA_VISIBLE_DEVICES|PYTORCH_\w+|TORCH_\w+|NCCL_\w+|(OMP|MKL|OPENBLAS)_NUM_THREADS"
@@ -160,6 +163,15 @@ def _devices() -> list[dict[str, Any]]:
     if torch.backends.mps.is_available():
         found.append({"device": "mps", "name": platform.processor() or "Apple"})
     return [*found, {"device": "cpu", "name": _processor(), "cuda": torch.version.cuda}]
+
+
+def name_device(device: "torch.device") -> str:
+    """The kind and the model of a device, of a CPU with its cores: runs on devices of one name can be timed alike."""
+    from ganvas.pytorch_state import GPU_MODULES
+
+    if device.type in GPU_MODULES:
+        return f"{device.type}: {GPU_MODULES[device.type].get_device_name(device)}"
+    return f"{device.type}: {_processor()}, {os.cpu_count()} cores"
 
 
 def _processor() -> str:

@@ -1,5 +1,6 @@
 """The aspects in which candidates are compared, each one number of a training."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,10 +40,13 @@ ASPECTS: dict[str, Aspect] = {
 }
 """The aspects of the report, each a panel of its figure: image quality from fine to coarse, then diversity and cost."""
 
+COSTS = ("images_per_s", "peak_bytes")
+"""The aspects that depend on the device."""
+
 
 def aspect_value(run: Row, aspect: str) -> float | None:
     """A run's value of an aspect, in its unit, or of a metric; None where it is unknown."""
-    if aspect in ("images_per_s", "peak_bytes"):
+    if aspect in COSTS:
         value = run[aspect]
         return value / 1e6 if value and aspect == "peak_bytes" else value
     return run["evaluation"]["values"].get(aspect, {}).get("value") if run["evaluation"] else None
@@ -52,3 +56,15 @@ def is_independent(runs: Sequence[Row], measure: str) -> bool:
     """Whether a metric or an aspect is measured independently of every network that a D looked through."""
     values = (run["evaluation"]["values"].get(measure, {}) for run in runs if run["evaluation"])
     return all(value.get("independent", True) for value in values)
+
+
+def is_positive(runs: Sequence[Row], measure: str) -> bool:
+    """Whether all known values of a metric or an aspect are positive, so that they can be compared by ratios."""
+    values = (aspect_value(run, measure) for run in runs)
+    return all(value > 0 for value in values if value is not None and math.isfinite(value))
+
+
+def on_one_device(runs: Sequence[Row]) -> bool:
+    """Whether all runs ended on one known device, so that their speed, memory and minutes can be compared."""
+    devices = {run.get("device") for run in runs}
+    return len(devices) < 2 and None not in devices

@@ -122,7 +122,7 @@ def _outcome(ray: Any, ref: Any, job: Job, stopping: bool) -> Outcome:
     """The outcome of a finished task. `stopping`: it was cancelled by the user."""
     try:
         problem = ray.get(ref)
-        return Outcome(job, problem, stopped=stopping and bool(problem))
+        return Outcome(job, problem, stopped=stopping)
     except ray.exceptions.TaskCancelledError:
         return interrupted_outcome(job, started=job.run.path.exists())
     except ray.exceptions.RayError as error:

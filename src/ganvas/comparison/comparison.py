@@ -6,13 +6,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ganvas import user_code
-from ganvas.comparison import budget, measurements, ranking, summary
+from ganvas.comparison import budget, ranking, summary
 from ganvas.comparison.candidates import (
     Candidate,
     check_knobs,
@@ -25,7 +25,9 @@ from ganvas.comparison.candidates import (
 )
 from ganvas.comparison.images import check_on_images, share_size
 from ganvas.comparison.importers import ImportedRun, import_run
+from ganvas.comparison.jobs import is_complete
 from ganvas.comparison.measurements import EvaluationSettings
+from ganvas.comparison.rows import Rows
 from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all, train_alone
 from ganvas.config import replace, to_json
 from ganvas.data import DataOptions, open_images
@@ -33,7 +35,6 @@ from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
 from ganvas.errors import GanvasError
 from ganvas.evaluation import independence
 from ganvas.evaluation.evaluation import MIN_IMAGES
-from ganvas.evaluation.reference_features import Memo
 from ganvas.files import write_json, write_text
 from ganvas.pytorch_state import default_state
 from ganvas.reading import read_json
@@ -188,35 +189,32 @@ def compare(
     plan = _make_plan(path, own, limit, seeds, auto, quiet)
     planned = {candidate.name: candidate for candidate, _ in plan}
     own = [planned.get(candidate.name, candidate) for candidate in own]
-    builder = _ComparisonBuilder(path, " against ".join(compared), own, imported, plan, limit, settings, quiet, command)
+    rows = Rows(path / "evaluations", settings, limit)
+    builder = _ComparisonBuilder(path, " against ".join(compared), own, imported, plan, rows, quiet, command)
     return builder.run({"workers": workers, "ray": ray, "gpus_per_run": gpus_per_run})
 
 
 @dataclass
 class _ComparisonBuilder:
-    """Trains and evaluates the candidates, collects one row for each run, and writes the report."""
+    """Trains and evaluates the candidates, and writes the report."""
 
     path: Path
     title: str
     candidates: list[Candidate]
     imported: list[ImportedRun]
     plan: list[tuple[Candidate, Job]]
-    limit: budget.Budget | None
-    settings: EvaluationSettings
+    rows: Rows
     quiet: bool
     command: str
-    rows: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    costs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    real_cache: Memo = field(default_factory=Memo)
 
     def run(self, options: Mapping[str, Any]) -> Comparison:
         """Trains, with these options of `train_all`, and evaluates everything and writes the final report."""
         owner = {job.run.path: candidate for candidate, job in self.plan}
         for candidate in self.candidates:
             for run in candidate.runs:
-                self.add_row(candidate, run, progress=not self.quiet)
+                self.rows.add(candidate, run, progress=not self.quiet)
         written = -math.inf
-        if self.rows and self.plan:
+        if self.rows.by_run and self.plan:
             self.write_report()
             written = time.monotonic()
         jobs = [job for _, job in self.plan]
@@ -226,51 +224,24 @@ class _ComparisonBuilder:
                 for ended, outcome in enumerate(outcomes, 1):
                     last = ended == len(self.plan)
                     progress = (last or alone) and not self.quiet  # while others train, their own bars are shown
-                    self.add_row(owner[outcome.job.run.path], outcome.job.run, outcome, progress=progress)
+                    self.rows.add(owner[outcome.job.run.path], outcome.job.run, outcome, progress=progress)
                     if not last and time.monotonic() > written + REPORT_INTERVAL:
                         self.write_report()
                         written = time.monotonic()
+                self.rows.renew_evaluations(progress=not self.quiet)
             except KeyboardInterrupt:
                 outcomes.close()  # saves the running trainings first  # type: ignore[attr-defined]
-                partial = f"; finished trainings are in {self.write_report().report}" if self.rows else ""
+                for candidate, job in self.plan:  # those that were not asked for yet
+                    if (candidate.name, str(job.run.path)) not in self.rows.by_run and is_complete(job):
+                        self.rows.add(candidate, job.run, Outcome(job, "", stopped=True), progress=False)
+                partial = f"; finished trainings are in {self.write_report().report}" if self.rows.by_run else ""
                 raise KeyboardInterrupt(f"stopped; the same command continues{partial}") from None
         return self.write_report()
 
     def prepare_real_images(self) -> None:
-        """Computes what evaluation needs of the real images; errors are raised later."""
+        """Computes what evaluation needs of the real images."""
         for options in dict.fromkeys(candidate.config.dataset.options() for candidate in self.candidates):
-            with suppress(GanvasError):
-                measurements.prepare_real_images(options, self.settings, self.real_cache)
-
-    def add_row(self, candidate: Candidate, run: Run, outcome: Outcome | None = None, *, progress: bool) -> None:
-        """Adds one run's row: all that can be measured, and any problem. A stopped training is not evaluated."""
-        problem, seed = (outcome.problem, outcome.job.config.seed) if outcome else ("", None)
-        row: dict[str, Any] = {
-            "candidate": candidate.name, "seed": seed, "path": str(run.path), "state": "failed", "problem": problem,
-            "budget": asdict(self.limit) if self.limit and not candidate.runs else None,
-            "nimg": 0, "seconds": 0, "flops": None, "images_per_s": None, "peak_bytes": None,
-            "data": {"name": "", "fingerprint": ""}, "evaluation": None, "curves": {}, "trend": None,
-            "diagnosis": {"verdict": "", "failures": [], "warnings": []},
-        }  # fmt: skip
-        self.rows[candidate.name, str(run.path)] = row
-        try:
-            row["seed"] = run.config.seed
-            row["data"] = {key: run.metadata["data"][key] for key in ("name", "fingerprint", "images", "shape")}
-            row |= run.progress()
-            if problem:
-                row |= {"problem": problem, "state": row["state"] if row["state"] != "complete" else "failed"}
-            if outcome and outcome.stopped:
-                return
-            if candidate.name not in self.costs:
-                self.costs[candidate.name] = measurements.estimate_run_cost(run)
-            row["flops"] = self.costs[candidate.name]["flops_per_image"]["training"] * row["nimg"]
-            row |= {"diagnosis": measurements.diagnose_run(run), "curves": measurements.read_curves(run)}
-            row["trend"] = measurements.read_trend(run)
-            row["evaluation"] = measurements.evaluate_run(
-                run, self.settings, self.path / "evaluations", real_cache=self.real_cache, progress=progress
-            )
-        except (GanvasError, KeyError) as error:  # the report lists a run that cannot be evaluated, with the reason
-            row["problem"] = row["problem"] or str(error).splitlines()[0]
+            self.rows.prepare_real_images(options)
 
     def write_report(self) -> Comparison:
         """Writes report.json, report.csv and report.html from the rows collected so far."""
@@ -278,7 +249,8 @@ class _ComparisonBuilder:
 
         names = [c.name for c in self.candidates]
         order = {name: i for i, name in enumerate(names)}
-        runs = sorted(self.rows.values(), key=lambda row: (order[row["candidate"]], row["seed"] or 0, row["path"]))
+        rows = self.rows.by_run.values()
+        runs = sorted(rows, key=lambda row: (order[row["candidate"]], row["seed"] or 0, row["path"]))
         verdict = ranking.rank(names, runs)
         candidates = [self._describe_candidate(candidate) for candidate in self.candidates]
         summaries, columns = summary.summarise(candidates, runs, verdict.metric)
@@ -289,8 +261,8 @@ class _ComparisonBuilder:
             "summaries": summaries,
             "columns": columns,
             "best": summary.best_candidates(summaries, bool(verdict.order), runs),
-            "budget": asdict(self.limit) if self.limit else None,
-            "settings": asdict(self.settings),
+            "budget": asdict(self.rows.limit) if self.rows.limit else None,
+            "settings": asdict(self.rows.settings),
             "candidates": candidates,
             "runs": runs,
             "differing_knobs": list_differing_knobs(self.candidates),
@@ -307,7 +279,7 @@ class _ComparisonBuilder:
     def _describe_candidate(self, candidate: Candidate) -> dict[str, Any]:
         """A candidate as plain values for report.json."""
         recipe = RECIPES.get(candidate.recipe)
-        costs = self.costs.get(candidate.name, {"parameters": None, "flops_per_image": None})
+        costs = self.rows.costs.get(candidate.name, {"parameters": None, "flops_per_image": None})
         return {
             "name": candidate.name,
             "recipe": candidate.recipe,

@@ -8,7 +8,7 @@ import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib
@@ -16,7 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ganvas.comparison.aspects import ASPECTS, aspect_value, is_independent
+from ganvas.comparison.aspects import ASPECTS, aspect_value, is_independent, is_positive
+from ganvas.comparison.significance import central_value
 from ganvas.comparison.summary import metric_title, trend_mark
 from ganvas.evaluation.independence import MARK
 
@@ -53,12 +54,26 @@ def draw_figures(results: Mapping[str, Any]) -> dict[str, Figure]:
         "text.color": INK, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
         "axes.spines.top": False, "axes.spines.right": False, "grid.color": FAINT, "grid.linewidth": 0.4,
     }  # fmt: skip
-    names = [candidate["name"] for candidate in results["candidates"]][:MAX_CANDIDATES]
+    names = _choose_candidates(results)
     functions = {
         "distance": _draw_distances, "quality": _draw_quality, "losses": _draw_losses, "aspects": _draw_aspects,
     }  # fmt: skip
     with matplotlib.rc_context(style):
-        return {key: figure for key, draw in functions.items() if (figure := draw(results, names)) is not None}
+        figures = {key: figure for key, draw in functions.items() if (figure := draw(results, names)) is not None}
+    if len(results["candidates"]) <= MAX_CANDIDATES:
+        return figures
+    best = "The best " if len(results["verdict"]["order"]) >= MAX_CANDIDATES else ""
+    note = f" {best}{MAX_CANDIDATES} of the {len(results['candidates'])} candidates are drawn."
+    return {key: replace(figure, caption=figure.caption + note) for key, figure in figures.items()}
+
+
+def _choose_candidates(results: Mapping[str, Any]) -> list[str]:
+    """The names of those that are drawn, in the order of the report: the best, then those with trainings."""
+    names = [candidate["name"] for candidate in results["candidates"]]
+    ranks = {name: rank for rank, name in enumerate(results["verdict"]["order"])}
+    trained = {run["candidate"] for run in results["runs"]}
+    by_rank = sorted(names, key=lambda name: (ranks.get(name, len(ranks)), name not in trained))
+    return [name for name in names if name in by_rank[:MAX_CANDIDATES]]
 
 
 def _runs_of(results: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
@@ -73,6 +88,7 @@ def _draw_distances(results: Mapping[str, Any], names: Sequence[str]) -> Figure 
         return None
     figure = Canvas(figsize=(7.6, 0.7 + 0.42 * len(points)), layout="constrained")
     axis = figure.subplots()
+    ratio = is_positive(results["runs"], metric)
     baselines = [v["baseline"] for own in points.values() for v in own if v["baseline"]]
     for row, (name, own) in enumerate(points.items()):
         i = names.index(name)
@@ -82,7 +98,7 @@ def _draw_distances(results: Mapping[str, Any], names: Sequence[str]) -> Figure 
         axis.errorbar(
             values, row + np.array(jitter), xerr=errors, fmt=MARKERS[i], color=COLOURS[i], markersize=6, elinewidth=1
         )
-        axis.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=COLOURS[i], linewidth=2)
+        axis.plot([central_value(values, ratio=ratio)] * 2, [row - 0.3, row + 0.3], color=COLOURS[i], linewidth=2)
     if baselines:
         mean = float(np.mean(baselines))
         axis.axvline(mean, color=INK, linestyle=":", linewidth=1)
@@ -99,14 +115,15 @@ def _draw_distances(results: Mapping[str, Any], names: Sequence[str]) -> Figure 
     return Figure(
         _to_svg(figure),
         f"{title} of each training. {listing}.",
-        "One marker per training, with the standard error of the measurement; the bar is the mean over seeds. Lower "
-        "is better.",
+        "One marker per training, with the standard error of the measurement; the bar is the "
+        f"{'geometric ' if ratio else ''}mean over seeds. Lower is better.",
     )
 
 
 def _draw_quality(results: Mapping[str, Any], names: Sequence[str]) -> Figure | None:
     shown = [name for name in names if any("quality" in run["curves"] for run in _runs_of(results, name))]
-    if not any(len(run["curves"]["quality"]["kimg"]) > 2 for run in results["runs"] if "quality" in run["curves"]):
+    curves = [run["curves"] for name in shown for run in _runs_of(results, name)]
+    if not any(len(own["quality"]["kimg"]) > 2 for own in curves if "quality" in own):
         return None  # too few points for a curve: the table has the best value
     figure = Canvas(figsize=(9.6, 3.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)

@@ -44,7 +44,7 @@ class Outcome:
 
     Attributes:
         problem: empty when the run is complete, else what happened, in a sentence or two.
-        stopped: whether the job was stopped before it was complete.
+        stopped: whether the user had stopped the comparison by then; the run may be complete all the same.
     """
 
     job: Job
@@ -81,11 +81,24 @@ def is_complete(job: Job) -> bool:
 
 def interrupted_outcome(job: Job, *, started: bool = True) -> Outcome:
     """The outcome of a job that the user stopped, or that had not `started` when the user stopped the comparison."""
+    if is_complete(job):
+        return Outcome(job, "", stopped=True)
     nimg = saved_nimg(job.run)
     if nimg is None:
         when = "before its first state was saved" if started else "before it started"
         return Outcome(job, f"interrupted {when}; the same command trains it", stopped=True)
     return Outcome(job, f"interrupted at {nimg / 1000:g} kimg; the same command resumes from there", stopped=True)
+
+
+def format_crash(error: Exception) -> str:
+    """An unexpected exception in one line."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether main memory, or that of a GPU, was too small."""
+    named = isinstance(error, RuntimeError) and "memory" in format_crash(error).lower()
+    return named or isinstance(error, MemoryError)
 
 
 def lost_outcome(job: Job, reason: str) -> Outcome:

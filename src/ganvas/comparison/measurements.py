@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from ganvas.reading import read_json
 from ganvas.runs import snapshot
 from ganvas.runs.card import read_card
 from ganvas.runs.folder import Run
-from ganvas.runs.log import read_stats
+from ganvas.runs.log import read_events, read_stats
 from ganvas.sampling import load
 from ganvas.threads import cpu_threads
 from ganvas.training.estimate import estimate_cost, round_flops
@@ -83,6 +84,12 @@ def estimate_run_cost(run: Run) -> dict[str, Any]:
     }
 
 
+def read_device(run: Run) -> str | None:
+    """What its training ended on; None of a run that has not ended, or of an older version."""
+    ends = [event.get("device") for event in read_events(run.path) if event["event"] == "done"]
+    return ends[-1] if ends and isinstance(ends[-1], str) else None
+
+
 def diagnose_run(run: Run) -> dict[str, Any]:
     """The diagnosis: its verdict, and the name and beginning (in `unit`) of each failure and warning."""
     try:
@@ -131,27 +138,51 @@ def prepare_real_images(options: DataOptions, settings: EvaluationSettings, real
     extract_reference(real, n, settings.features, settings.weights, device, real_cache).prepare()
 
 
+def read_evaluation(run: Run, settings: EvaluationSettings, folder: Path) -> dict[str, Any] | None:
+    """The evaluation of the newest snapshot that `evaluate_run` saved in `folder`.
+
+    None if there is none, or if it met other images than those of the training.
+
+    Raises:
+        GanvasError: there is no snapshot yet.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        value = read_json(folder / _cache_key(run, settings) / "evaluation.json")
+        if value["protocol"]["reference"]["fingerprint"] == run.metadata["data"]["fingerprint"]:
+            return value
+    return None
+
+
+def real_side(evaluation: Mapping[str, Any]) -> str:
+    """What an evaluation depends on beside its run, as JSON: features, classifier, real images.
+
+    Equal for all evaluations of one comparison against the same data, unless some of them were made earlier, before
+    the held-out images changed or the classifier was trained again.
+    """
+    protocol = evaluation["protocol"]
+    parts = [protocol.get(part) for part in ("features", "classes", "reference")]
+    return json.dumps([*parts, evaluation.get("held_out")], sort_keys=True)
+
+
 def evaluate_run(
     run: Run, settings: EvaluationSettings, folder: Path, *, real_cache: Memo | None = None, progress: bool = False
 ) -> dict[str, Any]:
-    """Evaluates a run's newest snapshot, or reads the evaluation if it was made before; saves sample images.
+    """Evaluates a run's newest snapshot; saves the evaluation and sample images.
 
     Args:
-        folder: where evaluations and images are saved; nothing is written into the run.
+        folder: where they are saved, for `read_evaluation`; nothing is written into the run.
         real_cache: what was computed of the real images before.
         progress: show progress bars.
 
     Returns:
-        The evaluation as JSON, with the name of the folder of its images as `images`.
+        The evaluation as JSON, with the name of the folder of its images as `images`, and the fingerprint of the
+        held-out images as `held_out`.
 
     Raises:
         GanvasError: there is no snapshot yet, its data are missing, or there are too few images.
     """
     real_cache, folder = real_cache or Memo(), folder / _cache_key(run, settings)
-    try:
-        return read_json(folder / "evaluation.json")
-    except (OSError, ValueError):
-        make_folder(folder)
+    make_folder(folder)
     evaluation = evaluate(
         run, count=settings.count, features=settings.features, weights=settings.weights,
         device=settings.device, quiet=not progress, memo=real_cache,
@@ -160,7 +191,7 @@ def evaluate_run(
         image_io.save_image(pairs, folder / "closest.png")
     real = open_reference_once(run.config.dataset.options(), settings.count, real_cache)
     _save_images(run, folder, real, real_cache, settings.device)
-    value = {**evaluation.to_json(), "images": folder.name}
+    value = {**evaluation.to_json(), "images": folder.name, "held_out": real.held_out.fingerprint}
     write_json(folder / "evaluation.json", value)
     return value
 
@@ -198,13 +229,15 @@ def _class_grid(images: np.ndarray, classes: np.ndarray, names: Sequence[str]) -
 
 
 def _cache_key(run: Run, settings: EvaluationSettings) -> str:
-    """A hash of everything on which the evaluation depends."""
+    """A hash of the snapshot, its data and the settings; the images and the classifier of the data are not opened."""
     weights = hash_file(run.latest_snapshot / "G.safetensors")
     own = user_code.is_spec(settings.features)
+    file = None if settings.weights is None else Path(settings.weights)
     facts: Mapping[str, Any] = {
         "snapshot": weights, "data": run.metadata["data"]["fingerprint"],
         **asdict(settings), **snapshot.package_versions(),
         **({"code": user_code.digest(settings.features)} if own else {}),
+        **({"weights": hash_file(file)} if file is not None and file.is_file() else {}),
     }  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

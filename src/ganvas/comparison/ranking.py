@@ -1,16 +1,25 @@
 """Ranks the candidates by one metric, with significance, and compares them aspect by aspect; or says why it cannot."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from statistics import fmean
 from typing import Any
 
 from ganvas.comparison import budget
-from ganvas.comparison.aspects import ASPECTS, Aspect, Row, aspect_value, is_independent
-from ganvas.comparison.significance import CONFIDENCE, PairTest, adjust_holm, compare_pair
-from ganvas.comparison.summary import metric_title
+from ganvas.comparison.aspects import (
+    ASPECTS,
+    COSTS,
+    Aspect,
+    Row,
+    aspect_value,
+    is_independent,
+    is_positive,
+    on_one_device,
+)
+from ganvas.comparison.significance import CONFIDENCE, PairTest, adjust_holm, central_value, compare_pair
+from ganvas.comparison.summary import FORMATTERS, format_beside, format_number, metric_title
 from ganvas.evaluation import independence
 from ganvas.evaluation.result import find_differences
 from ganvas.progress import format_minutes
@@ -52,10 +61,12 @@ def rank(names: Sequence[str], runs: Sequence[Row]) -> Verdict:
     reasons = tuple(_reasons_not_to_rank(names, present, evaluated, metric))
     if reasons:
         return Verdict("Not ranked: " + "; ".join(reasons) + ".", metric, reasons, (), (), remarks)
-    order = sorted(present, key=lambda name: _central_value(by_name[name].values()))
+    ratio = is_positive(evaluated, metric)
+    order = sorted(present, key=lambda name: central_value(by_name[name].values(), ratio=ratio))
     best = order[0]
-    tests = [test for test in _test_pairs(order, by_name, ratio=True) if test.a == best]
-    sentence = _format_verdict(best, tests, metric_title(metric, evaluated))
+    tests = [test for test in _test_pairs(order, by_name, ratio=ratio) if test.a == best]
+    sentence = _format_verdict(best, tests, metric_title(metric, evaluated), by_name)
+    remarks = (*remarks, *_remarks_on_devices(evaluated))
     return Verdict(sentence, metric, (), tuple(order), tuple(tests), remarks)
 
 
@@ -64,27 +75,41 @@ def compare_aspects(names: Sequence[str], runs: Sequence[Row]) -> list[dict[str,
 
     p is adjusted for all pairs of candidates (Holm), since the best and the worst are chosen by the same values; it is
     not adjusted for the number of aspects.
-    An aspect that is not independent of a network that a D looked through is listed without a test.
+    Listed without a test are: aspects of quality where data, protocols or budgets differ; those that are not
+    independent of a network that a D looked through; speed and memory that were not measured on one known device.
     """
+    evaluated = [run for run in runs if run["evaluation"]]
+    differing = bool(_differences(evaluated))
     found = []
     for key, aspect in ASPECTS.items():
         by_name = {name: own for name in names if (own := _values_by_seed(name, runs, key))}
         if len(by_name) < 2:
             continue
+        ratio = aspect.ratio and is_positive(runs, key)
+        means = {name: central_value(own.values(), ratio=ratio) for name, own in by_name.items()}
         listed = {"aspect": key, "title": aspect.title, "description": aspect.description, "better": aspect.better}
-        if not is_independent(runs, key):
-            means = {name: fmean(own.values()) for name, own in by_name.items()}
-            sentence = f"{_format_means(aspect, means)}; {independence.NOT_INDEPENDENT}, not ranked."
+        if reason := _reason_not_to_test(key, runs, differing):
+            sentence = f"{_format_means(aspect, means)}; {reason}."
             found.append({**listed, "means": means, "test": None, "significant": False, "sentence": sentence})
             continue
-        sign = 1 if aspect.better == "lower" else -1
-        order = sorted(by_name, key=lambda name: sign * fmean(by_name[name].values()))
+        order = sorted(means, key=means.__getitem__, reverse=aspect.better == "higher")
         ends = order[0], order[-1]
-        (test,) = (t for t in _test_pairs(order, by_name, ratio=aspect.ratio) if (t.a, t.b) == ends)
-        means = {name: fmean(by_name[name].values()) for name in order}
-        sentence, significant = _format_aspect(aspect, means, test), _is_significant(test)
+        (test,) = (t for t in _test_pairs(order, by_name, ratio=ratio) if (t.a, t.b) == ends)
+        means = {name: means[name] for name in order}
+        sentence = _format_aspect(aspect, means, test, by_name)
+        significant = _is_better(test, aspect.better)
         found.append({**listed, "means": means, "test": asdict(test), "significant": significant, "sentence": sentence})
     return found
+
+
+def _reason_not_to_test(aspect: str, runs: Sequence[Row], differing: bool) -> str:
+    """Why an aspect is only listed; empty where it is tested. `differing`: data, protocols or budgets differ."""
+    if aspect in COSTS:
+        known = [run for run in runs if aspect_value(run, aspect) is not None]
+        return "" if on_one_device(known) else "not measured on one known device, not compared"
+    if not is_independent(runs, aspect):
+        return f"{independence.NOT_INDEPENDENT}, not ranked"
+    return "not ranked" if differing else ""
 
 
 def _test_pairs(order: Sequence[str], by_name: Mapping[str, Mapping[int, float]], *, ratio: bool) -> list[PairTest]:
@@ -105,12 +130,6 @@ def _values_by_seed(name: str, runs: Sequence[Row], what: str) -> dict[int, floa
     return {seed: value for seed, value in own.items() if value is not None and math.isfinite(value)}
 
 
-def _central_value(values: Iterable[float]) -> float:
-    """The geometric mean, as ratios are compared; the arithmetic mean where a value is not positive."""
-    values = list(values)
-    return math.exp(fmean(map(math.log, values))) if min(values) > 0 else fmean(values)
-
-
 def _reasons_not_to_rank(
     names: Sequence[str], present: Sequence[str], evaluated: Sequence[Row], metric: str
 ) -> list[str]:
@@ -119,15 +138,7 @@ def _reasons_not_to_rank(
         if present:
             return [f"only {present[0]} could be evaluated" + (f", not {missing}" if missing else "")]
         return ["no candidate could be evaluated" + (f" ({missing})" if missing else "")]
-    reasons = []
-    data = {run["data"]["fingerprint"]: run["data"]["name"] for run in evaluated}
-    if len(data) > 1:
-        reasons.append(f"the training data differ ({', '.join(sorted(data.values()))})")
-    else:
-        first = evaluated[0]["evaluation"]["protocol"]
-        parts = {part for run in evaluated for part in find_differences(first, run["evaluation"]["protocol"])}
-        if parts:
-            reasons.append(f"the evaluation protocols differ ({', '.join(sorted(parts))})")
+    reasons = _differences(evaluated)
     if not is_independent(evaluated, metric):
         by_network = _names_by_network(evaluated, independence.NOT_INDEPENDENT)
         features = evaluated[0]["evaluation"]["protocol"]["features"]["extractor"]
@@ -135,15 +146,35 @@ def _reasons_not_to_rank(
             f"G of {_join_names(own)} was trained through {network}" for network, own in by_network.items()
         )
         reasons.append(f"the features ({features}) are {independence.NOT_INDEPENDENT}: {looked}")
-    running = [run for run in evaluated if run["state"] != "failed"]  # failed runs had the budget but ended early
-    if not _completed_one_budget(running) and budget.shared_budget_kind(running or evaluated) is None:
-        spent = [
-            f"{name} {min(own):g}" + (f" to {max(own):g}" if max(own) > min(own) else "")
-            for name in present
-            if (own := [run["nimg"] / 1e3 for run in evaluated if run["candidate"] == name])
-        ]
+    return reasons
+
+
+def _differences(evaluated: Sequence[Row]) -> list[str]:
+    """Why the qualities of evaluated runs cannot be compared: their data, protocols or budgets differ."""
+    reasons = []
+    data = {run["data"]["fingerprint"]: run["data"]["name"] for run in evaluated}
+    if len(data) > 1:
+        reasons.append(f"the training data differ ({', '.join(sorted(data.values()))})")
+    else:
+        protocols = [run["evaluation"]["protocol"] for run in evaluated]
+        parts = {part for protocol in protocols for part in find_differences(protocols[0], protocol)}
+        if parts:
+            reasons.append(f"the evaluation protocols differ ({', '.join(sorted(parts))})")
+    if evaluated and _shared_budget_kind(evaluated) is None:
+        spent = []
+        for name in dict.fromkeys(run["candidate"] for run in evaluated):
+            own = [run["nimg"] / 1e3 for run in evaluated if run["candidate"] == name]
+            spent.append(f"{name} {min(own):g}" + (f" to {max(own):g}" if max(own) > min(own) else ""))
         reasons.append(f"the training budgets differ in kimg ({', '.join(spent)}), in minutes and in operations")
     return reasons
+
+
+def _shared_budget_kind(evaluated: Sequence[Row]) -> budget.BudgetKind | None:
+    """What all runs had as much of, as planned or as spent; None if they had no equal budgets."""
+    running = [run for run in evaluated if run["state"] != "failed"]  # failed runs had the budget but ended early
+    if _completed_one_budget(running):
+        return running[0]["budget"]["kind"]
+    return budget.shared_budget_kind(running or evaluated)
 
 
 def _completed_one_budget(running: Sequence[Row]) -> bool:
@@ -217,33 +248,57 @@ def _remarks_on_independence(evaluated: Sequence[Row], metric: str) -> Iterator[
         yield f"Features that no D looked through can be ranked: {option}."
 
 
+def _remarks_on_devices(evaluated: Sequence[Row]) -> Iterator[str]:
+    """Where equal minutes were not spent on one known device."""
+    if _shared_budget_kind(evaluated) == "minutes" and not on_one_device(evaluated):
+        known = sorted({run["device"] for run in evaluated if run.get("device")})
+        unknown = [] if all(run.get("device") for run in evaluated) else ["devices that are not recorded"]
+        yield (
+            f"The budgets are equal in minutes, on {_join_names(known + unknown)}: a faster device trains on more "
+            "images in the same time."
+        )
+
+
 def _memorisation(run: Row) -> Mapping[str, Any]:
     return (run["evaluation"] or {}).get("memorisation") or {}
 
 
-def _format_verdict(best: str, tests: Sequence[PairTest], title: str) -> str:
+def _format_verdict(
+    best: str, tests: Sequence[PairTest], title: str, by_name: Mapping[str, Mapping[int, float]]
+) -> str:
     if not tests:
         return f"Only {best} could be evaluated."
-    second = tests[0]
-    if second.low is None:
-        return (
-            f"{best} has the lowest {title}, {_format_estimate(second)} that of {second.b}; with one seed each, the "
-            "significance of this difference is unknown."
+    better = [test for test in tests if _is_better(test)]
+    contrary = [test for test in tests if _is_significant(test) and not _is_better(test)]
+    unknown = [test for test in tests if test.low is None]
+    similar = [test for test in tests if test not in (*better, *contrary, *unknown)]
+    told = (better or tests)[0]
+    seeds = f"{told.seeds} {'paired ' if told.paired else ''}seeds"
+    found = f"{_format_estimate(told)} that of {told.b}"
+    lowest = f"{best} has the lowest {title}"
+    if better:
+        first = (
+            f"{best} is better than {_join_names([test.b for test in better])}: its {title} is {found} "
+            f"({_format_interval(told)}; {seeds})"
         )
-    better = [t for t in tests if _is_significant(t)]
-    similar = [t.b for t in tests if not _is_significant(t)]
-    seeds = f"{second.seeds} {'paired ' if second.paired else ''}seeds"
-    if not better:
-        return (
-            f"No significant difference with {seeds}: {best} has the lowest {title}, {_format_estimate(second)} that "
-            f"of {second.b} ({_format_interval(second)})."
+    elif told in unknown:
+        single = _name_single(told, by_name)
+        first = f"{lowest}, {found}; with {single}, the significance of this difference is unknown"
+    elif told in contrary:
+        first = (
+            f"{lowest} over all seeds, but on the {told.seeds} seeds of both it is significantly higher: {found} "
+            f"({_format_interval(told)})"
         )
-    first = better[0]
-    sentence = (
-        f"{best} is better than {_join_names([t.b for t in better])}: its {title} is {_format_estimate(first)} that of "
-        f"{first.b} ({_format_interval(first)}; {seeds})"
-    )
-    return sentence + (f"; no significant difference from {_join_names(similar)}." if similar else ".")
+    else:
+        shared = f" over all seeds; on the {told.seeds} seeds of both it is" if _is_of_part(told, by_name) else ","
+        first = f"No significant difference with {seeds}: {lowest}{shared} {found} ({_format_interval(told)})"
+    groups = {
+        "no significant difference from": similar,
+        "with a single seed, the significance is unknown of the difference from": unknown,
+        "significantly lower on the seeds of both:": contrary,
+    }
+    others = {words: [test.b for test in own if test is not told] for words, own in groups.items()}
+    return "; ".join([first, *(f"{words} {_join_names(own)}" for words, own in others.items() if own)]) + "."
 
 
 def _is_significant(test: PairTest) -> bool:
@@ -251,34 +306,57 @@ def _is_significant(test: PairTest) -> bool:
     return test.significant and (test.p is None or test.p < 1 - CONFIDENCE)
 
 
+def _is_better(test: PairTest, better: str = "lower") -> bool:
+    """Whether a is significantly better than b: where seeds are missing, b may be better on those of both."""
+    return _is_significant(test) and (test.estimate < test.equal) == (better == "lower")
+
+
+def _is_of_part(test: PairTest, by_name: Mapping[str, Mapping[int, float]]) -> bool:
+    """Whether a side has more seeds than are tested."""
+    return test.seeds < max(len(by_name[test.a]), len(by_name[test.b])) and test.paired
+
+
+def _name_single(test: PairTest, by_name: Mapping[str, Mapping[int, float]]) -> str:
+    """Which side of a test has a single seed, so that it has no interval."""
+    single = [name for name in (test.a, test.b) if len(by_name[name]) == 1]
+    return "one seed each" if len(single) == 2 else f"one seed of {single[0]}"
+
+
 def _format_estimate(test: PairTest) -> str:
-    return f"{test.estimate:.2g} times" if test.ratio else f"{abs(test.estimate):.3g} below"
+    if test.ratio:
+        return f"{format_beside(test.estimate, 1.0)} times"
+    return f"{abs(test.estimate):.3g} {'below' if test.estimate <= 0 else 'above'}"
+
+
+def _format_ends(test: PairTest) -> str:
+    low, high = (format_beside(end, test.equal) for end in (test.low, test.high) if end is not None)
+    return f"95 % interval {low} to {high}"
 
 
 def _format_interval(test: PairTest) -> str:
-    interval = f"95 % interval {test.low:.2g} to {test.high:.2g}"
-    return interval + (f", p = {test.p:.2g}" if test.p is not None else "")
+    return _format_ends(test) + (f", p = {FORMATTERS['p'](test.p)}" if test.p is not None else "")
 
 
-def _format_aspect(aspect: Aspect, means: Mapping[str, float], test: PairTest) -> str:
+def _format_aspect(
+    aspect: Aspect, means: Mapping[str, float], test: PairTest, by_name: Mapping[str, Mapping[int, float]]
+) -> str:
     best, worst = test.a, test.b
     values = _format_means(aspect, {name: means[name] for name in (best, worst)})
     if means[best] == means[worst]:
         return f"{values}; equal."
     if test.low is None:
-        return f"{values}; one seed each, significance unknown."
+        return f"{values}; {_name_single(test, by_name)}, significance unknown."
+    where = f" on the {test.seeds} seeds of both" if _is_of_part(test, by_name) else ""
     if not _is_significant(test):
-        return f"{values}; no significant difference."
-    size = f"{test.estimate:.2g} times" if test.ratio else f"a difference of {test.estimate:+.2g}"
-    return f"{values}; {size} (95 % interval {test.low:.2g} to {test.high:.2g}), significant."
+        return f"{values}; no significant difference{where}."
+    size = _format_estimate(test) if test.ratio else f"a difference of {test.estimate:+.2g}"
+    if not _is_better(test, aspect.better):
+        return f"{values};{where} significantly the other way round: {size} ({_format_ends(test)})."
+    return f"{values}; {size}{where} ({_format_ends(test)}), significant."
 
 
 def _format_means(aspect: Aspect, means: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {_format_value(mean)}{aspect.unit}" for name, mean in means.items())
-
-
-def _format_value(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return ", ".join(f"{name} {format_number(mean)}{aspect.unit}" for name, mean in means.items())
 
 
 def _join_names(names: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
 """Significance: two candidates' values over seeds, with a confidence interval and a p-value of their difference."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,14 @@ class PairTest:
     p: float | None = None
 
     @property
+    def equal(self) -> float:
+        """The estimate of candidates that are equal."""
+        return 1.0 if self.ratio else 0.0
+
+    @property
     def significant(self) -> bool:
         """Whether the confidence interval excludes equality."""
-        equal = 1.0 if self.ratio else 0.0
-        return self.low is not None and self.high is not None and not self.low <= equal <= self.high
+        return self.low is not None and self.high is not None and not self.low <= self.equal <= self.high
 
 
 def compare_pair(
@@ -67,6 +72,14 @@ def compare_pair(
     low, high, p = _t_interval(x, y, paired)
     ends = [None if end is None else _from_log(end, ratio) for end in (low, high)]
     return PairTest(a, b, seeds, paired, ratio, _from_log(estimate, ratio), ends[0], ends[1], p)
+
+
+def central_value(values: Iterable[float], *, ratio: bool) -> float:
+    """The geometric mean where values are compared by their ratios, else the arithmetic mean."""
+    values = list(values)
+    if len(set(values)) == 1:  # exactly, without the error of a logarithm
+        return values[0]
+    return math.exp(fmean(map(math.log, values))) if ratio else fmean(values)
 
 
 def adjust_holm(p: Sequence[float | None]) -> list[float | None]:

@@ -5,10 +5,11 @@ import io
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import stdev
 from typing import Any, Literal, NamedTuple
 
-from ganvas.comparison.aspects import is_independent
+from ganvas.comparison.aspects import COSTS, is_independent, is_positive, on_one_device
+from ganvas.comparison.significance import central_value
 from ganvas.evaluation import independence
 from ganvas.evaluation.measures import MEASURES
 
@@ -21,24 +22,26 @@ class Column(NamedTuple):
         better: lower, higher; or empty where no value is better than another.
         format: how the number is written, a key of `FORMATTERS`.
         quality: whether it measures image quality; its best value is then marked only in a ranked comparison.
+        ratio: whether candidates are compared by ratios, so that the mean is the geometric one.
     """
 
     title: str
     better: Literal["lower", "higher", ""]
     format: str = "number"
     quality: bool = False
+    ratio: bool = False
 
 
 COLUMNS: dict[str, Column] = {
     "g_parameters": Column("G's parameters", "", "count"),
     "d_parameters": Column("D's parameters", "", "count"),
     "flops": Column("operations per training image", "lower", "count"),
-    "images_per_s": Column("images per second", "higher"),
+    "images_per_s": Column("images per second", "higher", ratio=True),
     "seconds": Column("training minutes", "", "minutes"),
-    "peak_bytes": Column("peak memory", "lower", "bytes"),
+    "peak_bytes": Column("peak memory", "lower", "bytes", ratio=True),
     "best": Column("best kernel distance during training", "lower", quality=True),
-    "distance": Column("distance", "lower", quality=True),
-    "ratio": Column("ratio to the real-data baseline", "lower", quality=True),
+    "distance": Column("distance", "lower", quality=True, ratio=True),
+    "ratio": Column("ratio to the real-data baseline", "lower", quality=True, ratio=True),
     "precision": Column("precision", "higher", quality=True),
     "recall": Column("recall", "higher", quality=True),
     "modes": Column("classes generated", "higher", quality=True),
@@ -72,9 +75,11 @@ def summarise(
     """Computes the table from the known values.
 
     Returns:
-        For each candidate, column -> mean, n (seeds) and, with two or more seeds, sd; and column -> title.
+        For each candidate, column -> mean, n (seeds) and, with two or more seeds, sd; and column -> title. The mean is
+        the geometric one where the values are compared by ratios and all positive.
     """
     summaries: list[dict[str, dict[str, float]]] = []
+    ratio = {key: column.ratio and is_positive(runs, _measure(key, metric)) for key, column in COLUMNS.items()}
     for candidate in candidates:
         own = [_numbers(candidate, run, metric) for run in runs if run["candidate"] == candidate["name"]]
         means: dict[str, dict[str, float]] = {}
@@ -82,7 +87,7 @@ def summarise(
             values = [x for numbers in own if (x := numbers[key]) is not None and math.isfinite(x)]
             if values:
                 deviation = {"sd": stdev(values)} if len(values) > 1 else {}
-                means[key] = {"mean": fmean(values), "n": len(values), **deviation}
+                means[key] = {"mean": central_value(values, ratio=ratio[key]), "n": len(values), **deviation}
         summaries.append(means)
     titles = {
         key: metric_title(metric, runs) if key == "distance" else column.title + _mark(key, metric, runs)
@@ -112,24 +117,30 @@ def _mark(column: str, metric: str, runs: Sequence[Mapping[str, Any]]) -> str:
     """The mark of a column whose values are not to be compared; else empty."""
     if column == "best":
         return trend_mark(runs)
-    measure = metric if column in ("distance", "ratio") else column
-    return "" if is_independent(runs, measure) else independence.MARK
+    return "" if is_independent(runs, _measure(column, metric)) else independence.MARK
+
+
+def _measure(column: str, metric: str) -> str:
+    """The metric or the aspect in a column."""
+    return metric if column in ("distance", "ratio") else column
 
 
 def best_candidates(
     summaries: Sequence[Mapping[str, Mapping[str, float]]], ranked: bool, runs: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, list[int]]:
-    """column -> indexes of the candidates with the best mean; none if all are equal, or if quality is not ranked.
+    """column -> indexes of the candidates with the best mean; none if all are equal, or not to be compared.
 
     Args:
         summaries: of each candidate.
         ranked: whether quality is ranked.
-        runs: the rows, which say whether the values of their training can be compared.
+        runs: the rows, which say whether the values of their training, and their costs, can be compared.
     """
     best = {}
     for key, column in COLUMNS.items():
         means = {i: own[key]["mean"] for i, own in enumerate(summaries) if key in own}
         comparable = not column.quality or (ranked and not (key == "best" and trend_mark(runs)))
+        if key in COSTS:
+            comparable = on_one_device([run for run in runs if run[key] is not None])
         if column.better and len(set(means.values())) > 1 and comparable:
             top = (min if column.better == "lower" else max)(means.values())
             best[key] = [i for i, mean in means.items() if mean == top]
@@ -141,6 +152,12 @@ def format_number(x: float) -> str:
     if abs(x) >= 1000:
         return f"{x:,.0f}"
     return f"{x:.3g}" if x == int(x) or abs(x) < 1e-3 else f"{x:#.3g}".rstrip(".")
+
+
+def format_beside(x: float, limit: float) -> str:
+    """Two significant digits, or as many as show that it is not the limit."""
+    texts = (f"{x:.{digits}g}" for digits in range(2, 18))
+    return next(text for text in texts if float(text) != limit or x == limit)
 
 
 def format_count(x: float) -> str:
@@ -157,7 +174,7 @@ FORMATTERS: dict[str, Callable[[float], str]] = {
     "bytes": lambda x: f"{x / 1e6:,.0f} MB",
     "minutes": lambda x: f"{x / 60:.3g}",
     "percent": lambda x: f"{100 * x:.3g} %",
-    "p": lambda x: f"{x:.2g}",
+    "p": lambda x: format_beside(x, 0.05),
     "kimg": lambda x: f"{x / 1000:g}",
     "plain": lambda x: f"{x:g}",
 }

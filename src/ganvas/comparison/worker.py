@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
-from ganvas.comparison.jobs import Job, interrupted_outcome, is_complete
+from ganvas.comparison.jobs import Job, format_crash, interrupted_outcome, is_out_of_memory
 from ganvas.errors import GanvasError
 from ganvas.runs import film
 from ganvas.runs.folder import Run
@@ -48,7 +48,7 @@ def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0) -> str:
     except GanvasError as error:
         return " ".join(str(error).splitlines())
     except KeyboardInterrupt:
-        return "" if is_complete(job) else interrupted_outcome(job).problem
+        return interrupted_outcome(job).problem
     except Exception as error:  # a bug in one run must not end the others
         return _describe_crash(error, job.run)
     return ""
@@ -63,8 +63,8 @@ def _wait_for_lock(run: Run, timeout: float) -> None:
 
 def _describe_crash(error: Exception, run: Run) -> str:
     """An unexpected exception in one line; its traceback is written to the run's log.txt."""
-    text = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in text.lower()):
+    text = format_crash(error)
+    if is_out_of_memory(error):
         return f"There is not enough memory ({text}). Fix: a smaller --batch or --resolution, or a --microbatch."
     if run.path.is_dir():
         with suppress(GanvasError):

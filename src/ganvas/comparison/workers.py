@@ -247,7 +247,7 @@ class _WorkerProcess:
         last_line = _last_line(self._stderr) if self._stderr else ""
         try:
             problem = json.loads(report)["problem"]
-            return Outcome(self.job, problem, stopped=stopping and bool(problem))
+            return Outcome(self.job, problem, stopped=stopping)
         except (ValueError, KeyError, TypeError):
             if stopping:
                 return interrupted_outcome(self.job)

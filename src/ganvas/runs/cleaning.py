@@ -30,7 +30,7 @@ _RUN = (
 """The files and folders/ that a training, the commands on it and the studio write into a run."""
 
 _COMPARISON = (
-    rf"report\.(html|json|csv)|plan\.json|runs/([^/]+/({_RUN})?)?"
+    rf"report\.(html|json|csv)|plan\.json|runs/(\.marker-[0-9a-f]{{32}}|[^/]+/({_RUN})?)?"
     r"|evaluations/([0-9a-f]{16}/(evaluation\.json|(closest|interpolation|classes)\.png)?)?"
 )
 """Those of a comparison."""
@@ -127,7 +127,8 @@ def find_foreign(path: Path) -> list[str]:
 def _is_comparison(path: Path) -> bool:
     try:
         plan = read_json(path / "plan.json")
-        return isinstance(plan, dict) and {"request", "kimg"} <= plan.keys() and not (path / "config.json").exists()
+        lengths = isinstance(plan, dict) and plan.keys() & {"lengths", "kimg"}  # kimg: of older versions
+        return bool(lengths) and "request" in plan and not (path / "config.json").exists()
     except (OSError, ValueError):
         return False
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ganvas import devices, interrupts
+from ganvas import devices, environment, interrupts
 from ganvas.config import TrainConfig, to_json
 from ganvas.data import Batches, ImageSet
 from ganvas.errors import GanvasError
@@ -367,7 +367,9 @@ class Session:
             peak = memory.peak_bytes(self.state.device)
             elapsed = {} if self.planner is None else {"elapsed": round(self.planner.elapsed, 1)}
             seconds = round(self.seconds, 1)
-            log.append_event(self.run.path, "done", self.nimg, seconds=seconds, **elapsed, peak_bytes=peak)
+            device = f"{distributed.world_size()} × {environment.name_device(self.state.device)}"
+            costs = {"seconds": seconds, **elapsed, "peak_bytes": peak, "device": device}
+            log.append_event(self.run.path, "done", self.nimg, **costs)
         self.saver.finish_drawings(self.stop, self.progress.print, waits=not stopped)
         self.saver.check_folder()
         self.progress.update_bar(self.nimg, last=True)
