@@ -187,7 +187,8 @@ def reserve(folder: Path, name: Any, title: str) -> Path:
     """
     make_folder(folder)
     if name:
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name.encode()) > MAX_NAME or name == UPLOADS:
+        is_name = isinstance(name, str) and _NAME.fullmatch(name) and len(name.encode()) <= MAX_NAME
+        if not is_name or name.casefold() == UPLOADS:  # on some disks Uploads is the same folder
             expected = f"letters, digits, dots and dashes, at most {MAX_NAME} bytes, and not '{UPLOADS}'"
             raise Refusal(400, f"{str(name)[:MAX_NAME]!r} is no name of a run.", expected=expected, field="name")
         try:
