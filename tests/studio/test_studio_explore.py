@@ -13,8 +13,10 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
+from asgi_client import Client, never_answer
 from PIL import Image
 from serving import Reply, Served, serving
+from starlette.applications import Starlette
 from support import call_cli, tiny
 
 from ganvas import sampling
@@ -114,7 +116,9 @@ def test_a_sheet_has_the_images_of_its_seeds(served: Served, runs: Path) -> None
     assert np.array_equal(sheet, expected)
     assert ask(served, "/sheet", of=STYLES, seeds="0-64").json["error"]["expected"] == "at most 64"
     assert ask(served, "/sheet", of=STYLES, seeds="x").status == ask(served, "/sheet", of=STYLES).status == 400
-    assert ask(served, "/sheet", of=STYLES, snapshot="none", seeds="0").status == 404
+    gone = ask(served, "/sheet", of=STYLES, snapshot="none", seeds="0")
+    assert (gone.status, gone.json["error"]["field"]) == (404, "snapshot")
+    assert "take the newest" in gone.json["error"]["fix"]
 
 
 def test_what_a_generator_has_and_what_it_lacks_in_words(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,7 +415,23 @@ def test_a_superseded_picture_is_an_empty_answer(served: Served, monkeypatch: py
         raise Superseded
 
     monkeypatch.setattr(served.studio.latest, "run", superseded)
-    assert [ask(served, name, of=DIGITS, x="pca:0", y="pca:1").status for name in ("/picture", "/map")] == [204, 204]
+    given = {"of": DIGITS, "x": "pca:0", "y": "pca:1", "seeds": "0"}
+    assert [ask(served, name, **given).status for name in ("/picture", "/map", "/sheet")] == [204, 204, 204]
+
+
+def test_what_takes_long_is_dropped_where_the_page_that_asked_for_it_has_gone(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled = never_answer(served.studio.explorer, monkeypatch)
+    monkeypatch.setattr(served.studio, "latest", Latest())
+    client = Client(Starlette(routes=explore.routes(served.studio)))
+    body = [json.dumps({"of": DIGITS, "view": {}}).encode()]
+    for method, name, chunks in (("GET", f"/directions?of={DIGITS}", []), ("POST", "/nearest", body)):
+        with pytest.raises(Refusal, match="has gone"):
+            client.run(client.send(method, f"/api/explore{name}", chunks, disconnect_after=0.05))
+        client.run(asyncio.sleep(0))
+    client.close()
+    assert cancelled == [True, True]
 
 
 def test_pictures_of_a_work_are_bounded_and_the_first_and_last_stay() -> None:
