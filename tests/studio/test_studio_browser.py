@@ -415,3 +415,12 @@ def test_names_are_text_and_axe_finds_nothing_serious_in_light_and_dark(visit: V
                 if one["impact"] in ("serious", "critical")
             ]
     assert not severe
+
+
+def test_who_may_only_read_sees_the_settings_of_a_training_and_no_error(visit: Visit) -> None:
+    page = visit("/data")
+    page.context.clear_cookies()
+    page.goto("/data?data=digits")
+    expect(page.locator(".training-side")).to_contain_text("This page may only read.")
+    expect(page.locator(".knob-all summary").first).to_be_visible()
+    expect(page.locator(".error-box")).to_have_count(0)

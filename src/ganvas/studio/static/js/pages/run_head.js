@@ -2,7 +2,7 @@
 
 import { post } from "../api.js";
 import { h, icon, replace, setAttribute, setText } from "../dom.js";
-import { ago, bytes, duration, integer, number } from "../format.js";
+import { ago, bytes, duration, number } from "../format.js";
 import { t } from "../i18n.js";
 import { waitFor } from "../jobs.js";
 import { progressText } from "../progress.js";
@@ -114,7 +114,7 @@ export function createHead(detail, mayWrite) {
       [t("run.data"), height ? `${card.data} · ${height}×${width}${channels > 1 ? "" : ` ${t("run.grey")}`}` : card.data],
       [t("run.shown"), progressText(card)],
       running && card.seconds_left !== null && [t("run.left"), duration(card.seconds_left)],
-      card.images_per_s && [t("run.speed"), t("runs.per_s", { n: integer(card.images_per_s) })],
+      card.images_per_s && [t("run.speed"), t("runs.per_s", { n: number(card.images_per_s) })],
       card.quality !== null && card.quality !== undefined && [t("run.quality"), number(card.quality)],
       card.bytes && [t("runs.size"), bytes(card.bytes)],
       !running && [t("run.changed"), ago(card.changed)],
