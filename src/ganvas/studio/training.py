@@ -228,7 +228,7 @@ def _resume(studio: "Studio", body: Mapping[str, Any]) -> Job:
 
 
 def _stop(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
-    """Asks a job or a run to end, once."""
+    """Asks a job or a run to end, once; or the comparison that trains a run, which would go on with the next one."""
     if body.get("job") is not None:
         job = studio.jobs.find(to_text(body["job"], "job", "the id of a job"))
     else:
@@ -237,7 +237,7 @@ def _stop(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
         if job is None or job.kind != "train":
             from ganvas.studio.stopping import stop_holder  # psutil, which no page needs before
 
-            stop_holder(run.path)
+            stop_holder(run.path, comparison=to_flag(body.get("comparison", False), "comparison"))
             return {"stopping": True, "job": None}
     studio.jobs.stop(job)
     return {"stopping": True, "job": studio.jobs.describe(job)}
