@@ -114,6 +114,9 @@ def test_a_comparison_of_another_studio_is_running_and_a_second_one_is_not_start
             write_json(tmp_path / "two" / "report.json", {"reproduce": {"command": command}})
             (found,) = comparisons(studio)
             assert (found["progress"]["trainings"], found["progress"]["name"]) == (4, "digits-seed0")
+            write_json(tmp_path / "two" / "report.json", {"reproduce": {"command": "ganvas compare 'digits --seeds"}})
+            (found,) = comparisons(studio)
+            assert (found["training"], found["progress"]) == ("0/two/runs/digits-seed0", None)
         studio.studio.runs._known["0/two/runs/digits-seed0"].lock_seen = 0
         (found,) = comparisons(studio)
         assert (found["training"], found["progress"]) == (None, None)

@@ -4,6 +4,7 @@ import os
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,11 +82,9 @@ def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) 
     cards = sorted(cards, key=lambda card: card["name"])
     sentence, command = _read_report(path) if studio.folders.key(path / "report.json") else (None, None)
     training = None if job else next((card["run"] for card in cards if card["state"] == "training"), None)
-    words = job.words if job else []
     if job:
-        command = commands.quote(["ganvas", *words])
-    elif training and command and count_trainings(asked := shlex.split(command)[1:]):
-        words = asked
+        command = commands.quote(["ganvas", *job.words])
+    words = job.words if job else _words_of(command) if training else []
     return {
         "folder": studio.folders.key(path), "name": path.name, "path": str(path),
         "job": job.id if job else None, "training": training, "stopping": bool(job and job.stopped),
@@ -96,6 +95,14 @@ def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) 
         "report": file_url(cards[0]["run"], path / "runs" / cards[0]["name"] / "report.html") if cards else None,
         "command": command.removesuffix(" --json") if command else None,
     }  # fmt: skip
+
+
+def _words_of(command: str | None) -> list[str]:
+    """The words after `ganvas` of a command that says how many trainings it asks for; none of another one."""
+    with suppress(ValueError, IndexError):  # a report may be damaged
+        words = shlex.split(command or "")[1:]
+        return words if count_trainings(words) else []
+    return []
 
 
 def _planned_at(path: Path) -> float:
