@@ -5,6 +5,7 @@ import { commandBox } from "../command.js";
 import { h, replace } from "../dom.js";
 import { kimgExact } from "../format.js";
 import { t } from "../i18n.js";
+import { runAddress } from "../jobs.js";
 import { newest, settled } from "../newest.js";
 import { gestures, navigate, setParams } from "../router.js";
 import { createBookmarks } from "./explore_bookmarks.js";
@@ -60,7 +61,7 @@ function head(sources, of, about = null) {
         h("select", { on: { change: (event) => navigate(exploreAddress(of, event.target.value)) } },
           snapshots.map((one) => h("option", { value: one.name, selected: one.name === about.snapshot },
             t(one.best ? "explore.snapshot.best" : "explore.snapshot.kimg", { n: kimgExact(one.nimg) }))))),
-    about?.snapshot && h("a", { class: "button quiet small", href: `/run?run=${encodeURIComponent(of).replaceAll("%2F", "/")}` }, t("explore.to_run")),
+    about?.snapshot && h("a", { class: "button quiet small", href: runAddress(of) }, t("explore.to_run")),
   );
 }
 

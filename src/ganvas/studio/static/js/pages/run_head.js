@@ -1,12 +1,14 @@
 /** The head of a run: what it is, how far it is, and what can be done with it. */
 
 import { post } from "../api.js";
+import { copyText } from "../command.js";
 import { h, icon, replace, setAttribute, setText } from "../dom.js";
 import { ago, bytes, duration, number } from "../format.js";
 import { t } from "../i18n.js";
 import { waitFor } from "../jobs.js";
 import { progressText } from "../progress.js";
 import { toast, toastError } from "../toast.js";
+import { exploreAddress } from "./explore_view.js";
 
 const CHANGE_MS = 60_000;
 const LOOK_MS = 100;
@@ -42,19 +44,10 @@ export function createHead(detail, mayWrite) {
     const job = await waitFor(await post("/api/evaluate", { run: card.run }), (one) => one.state !== "running");
     toast(t(job.state === "done" ? "run.evaluated" : "run.evaluate.stopped"));
   });
-  const copy = h("button", { type: "button", class: "button", title: detail.command, "aria-label": t("run.copy.label"), on: { click: copyCommand } }, icon("copy"), t("run.copy"));
+  const copy = h("button", { type: "button", class: "button", title: detail.command, "aria-label": t("run.copy.label"), on: { click: () => copyText(detail.command, () => toast(detail.command)) } }, icon("copy"), t("run.copy"));
   const link = (name, key) => h("a", { class: "button", target: "_blank", rel: "noopener" }, icon(name), t(key));
   const [report, film] = [link("report", "run.report"), link("play", "run.film")];
-  const explore = h("a", { class: "button", href: `/explore?of=${encodeURIComponent(card.run).replaceAll("%2F", "/")}` }, icon("move"), t("run.explore"));
-
-  async function copyCommand() {
-    try {
-      await navigator.clipboard.writeText(detail.command);
-      toast(t("run.copied"));
-    } catch {
-      toast(detail.command);
-    }
-  }
+  const explore = h("a", { class: "button", href: exploreAddress(card.run) }, icon("move"), t("run.explore"));
 
   /** Until then the button stays busy: a second click would ask for the same again. */
   async function changed(isThere) {
