@@ -334,10 +334,10 @@ def test_complete_run_says_what_else_is_damaged(run: Path) -> None:
 def test_a_usable_snapshot_is_parsed_again_only_once_its_files_have_changed(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    snapshot, opened = run / "snapshots/000001", []
-    for module, name in ((card, "open_regular"), (card, "read_json")):
-        real = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda path, real=real: opened.append(path) or real(path))
+    snapshot, opened = run / "snapshots/000001", list[Path]()
+    for name in ("open_regular", "read_json"):
+        real = getattr(card, name)
+        monkeypatch.setattr(card, name, lambda path, real=real: opened.append(path) or real(path))
     assert [card.find_damage(snapshot) for _ in range(3)] == ["", "", ""]
     assert sorted(path.name for path in opened) == ["G.safetensors", "card.json"]
     (snapshot / "card.json").write_text((snapshot / "card.json").read_text().replace('"nimg"', '"gimn"'))

@@ -423,4 +423,5 @@ def test_who_may_only_read_sees_the_settings_of_a_training_and_no_error(visit: V
     page.goto("/data?data=digits")
     expect(page.locator(".training-side")).to_contain_text("This page may only read.")
     expect(page.locator(".knob-all summary").first).to_be_visible()
+    page.wait_for_load_state("networkidle")
     expect(page.locator(".error-box")).to_have_count(0)

@@ -413,6 +413,7 @@ def test_a_grid_that_could_not_be_loaded_is_asked_for_again(visit: Visit, long_r
     page.unroute("**/fakes000000.png*")
     expect(page.locator(".hero-caption")).to_have_text("Generated at 0 kimg")
     expect(image).to_have_attribute("alt", "Grid of images generated at 4,000 kimg")
+    page.wait_for_timeout(300)  # until the browser has found that it is no picture
     page.evaluate("() => document.dispatchEvent(new Event('reconnected'))")
     expect(image).to_have_attribute("alt", "Grid of images generated at 0 kimg")
 

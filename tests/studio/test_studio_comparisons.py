@@ -24,6 +24,7 @@ from ganvas.recipes import get_recipe
 from ganvas.runs.lock import lock_run
 from ganvas.runs.log import append_json
 from ganvas.studio import comparisons as endpoints
+from ganvas.studio import runs
 from ganvas.studio.answers import Refusal
 from ganvas.studio.comparison_progress import find_part, find_progress
 from ganvas.studio.runs import make_card
@@ -101,7 +102,10 @@ def test_a_finished_comparison_has_its_sentence_its_report_and_its_command(tmp_p
             assert (found["sentence"], found["command"]) == (None, None)
 
 
-def test_a_comparison_of_another_studio_is_running_and_a_second_one_is_not_started(tmp_path: Path) -> None:
+def test_a_comparison_of_another_studio_is_running_and_a_second_one_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "LOCK_SECONDS", 0.0)
     run = make_run(tmp_path / "two" / "runs", "digits-seed0", lines=1)
     (tmp_path / "two" / "plan.json").write_text("{}")
     with serving(tmp_path) as studio:
@@ -117,7 +121,6 @@ def test_a_comparison_of_another_studio_is_running_and_a_second_one_is_not_start
             write_json(tmp_path / "two" / "report.json", {"reproduce": {"command": "ganvas compare 'digits --seeds"}})
             (found,) = comparisons(studio)
             assert (found["training"], found["progress"]) == ("0/two/runs/digits-seed0", None)
-        studio.studio.runs._known["0/two/runs/digits-seed0"].lock_seen = 0
         (found,) = comparisons(studio)
         assert (found["training"], found["progress"]) == (None, None)
 
