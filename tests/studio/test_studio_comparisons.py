@@ -24,7 +24,6 @@ from ganvas.recipes import get_recipe
 from ganvas.runs.lock import lock_run
 from ganvas.runs.log import append_json
 from ganvas.studio import comparisons as endpoints
-from ganvas.studio import runs
 from ganvas.studio.answers import Refusal
 from ganvas.studio.comparison_progress import find_part, find_progress
 from ganvas.studio.runs import make_card
@@ -102,10 +101,7 @@ def test_a_finished_comparison_has_its_sentence_its_report_and_its_command(tmp_p
             assert (found["sentence"], found["command"]) == (None, None)
 
 
-def test_a_comparison_of_another_studio_is_running_and_a_second_one_is_not_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "LOCK_SECONDS", 0.0)
+def test_a_comparison_of_another_studio_is_running_and_a_second_one_is_not_started(tmp_path: Path) -> None:
     run = make_run(tmp_path / "two" / "runs", "digits-seed0", lines=1)
     (tmp_path / "two" / "plan.json").write_text("{}")
     with serving(tmp_path) as studio:

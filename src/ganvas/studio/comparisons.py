@@ -18,6 +18,7 @@ from ganvas.config.flags import to_words
 from ganvas.errors import GanvasError
 from ganvas.reading import read_json
 from ganvas.recipes import RECIPES
+from ganvas.runs.lock import is_being_trained
 from ganvas.studio import commands
 from ganvas.studio.answers import Refusal, answer, describe, read_object
 from ganvas.studio.comparison_progress import count_trainings, find_part, find_progress
@@ -81,7 +82,7 @@ def find_comparisons(studio: "Studio") -> list[dict[str, Any]]:
 def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) -> dict[str, Any]:
     cards = sorted(cards, key=lambda card: card["name"])
     sentence, command = _read_report(path) if studio.folders.key(path / "report.json") else (None, None)
-    training = None if job else next((card["run"] for card in cards if card["state"] == "training"), None)
+    training = None if job else next((card["run"] for card in cards if _is_trained(card)), None)
     if job:
         command = commands.quote(["ganvas", *job.words])
     words = job.words if job else _words_of(command) if training else []
@@ -95,6 +96,11 @@ def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) 
         "report": file_url(cards[0]["run"], path / "runs" / cards[0]["name"] / "report.html") if cards else None,
         "command": command.removesuffix(" --json") if command else None,
     }  # fmt: skip
+
+
+def _is_trained(card: Card) -> bool:
+    """Whether a run is being trained at this moment: its card may say so for some seconds more."""
+    return card["state"] == "training" and is_being_trained(Path(card["folder"]) / card["name"])
 
 
 def _words_of(command: str | None) -> list[str]:
