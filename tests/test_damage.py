@@ -22,6 +22,7 @@ import ganvas
 from ganvas.cli import main
 from ganvas.config import replace
 from ganvas.errors import GanvasError
+from ganvas.runs import card
 from ganvas.runs.folder import Run
 from ganvas.training.start import train
 
@@ -328,6 +329,20 @@ def test_complete_run_says_what_else_is_damaged(run: Path) -> None:
     status, _, err = call("train", run)
     assert status == 1
     assert "stats.jsonl cannot be read (it is a folder" in err
+
+
+def test_a_usable_snapshot_is_parsed_again_only_once_its_files_have_changed(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, opened = run / "snapshots/000001", list[Path]()
+    for name in ("open_regular", "read_json"):
+        real = getattr(card, name)
+        monkeypatch.setattr(card, name, lambda path, real=real: opened.append(path) or real(path))
+    assert [card.find_damage(snapshot) for _ in range(3)] == ["", "", ""]
+    assert sorted(path.name for path in opened) == ["G.safetensors", "card.json"]
+    (snapshot / "card.json").write_text((snapshot / "card.json").read_text().replace('"nimg"', '"gimn"'))
+    assert "it has no 'nimg'" in card.find_damage(snapshot)
+    assert "it has no 'nimg'" in card.find_damage(snapshot)
 
 
 def test_damaged_lines_are_counted_by_every_reader(run: Path) -> None:

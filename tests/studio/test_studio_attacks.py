@@ -114,7 +114,7 @@ def test_an_upload_outlives_a_name_that_is_a_file_and_a_folder(served: Served) -
     assert served.get(f"/api/uploads/{begun}/close", "POST", token=token).status == 200
 
 
-@pytest.mark.parametrize("name", ["uploads", "𝔸" * 100, "é" * 99, "a.", "a ", ".a", "a/b", "x" * 101])
+@pytest.mark.parametrize("name", ["uploads", "UpLoads", "𝔸" * 100, "é" * 99, "a.", "a ", ".a", "a/b", "x" * 101])
 def test_names_that_no_run_can_have(tmp_path: Path, name: str) -> None:
     with pytest.raises(Refusal) as caught:
         reserve(tmp_path, name, "title")
@@ -137,6 +137,17 @@ def test_uploads_of_another_studio_and_through_a_link_are_not_trusted(served: Se
     assert Folders([runs.parent / "other", runs]).is_uploaded(runs / "uploads" / "sent")
     assert Folders([runs.parent]).is_uploaded(runs / "uploads" / "sent")
     assert not Folders([runs / "uploads"]).is_uploaded(runs / "uploads" / "sent")  # which was named by the user
+
+
+def test_uploads_have_one_folder_under_whatever_name_a_disk_takes_for_it(served: Served, runs: Path) -> None:
+    make_run(runs / "more" / "UPLOADS", "sent", lines=1)
+    assert find_run(served.studio, "0/more/UPLOADS/sent")  # two folders, where a disk tells them apart
+    (runs / "more" / "uploads").symlink_to("UPLOADS")  # two names of one, as where it does not
+    with pytest.raises(Refusal, match="was uploaded"):
+        find_run(served.studio, "0/more/UPLOADS/sent")
+    with pytest.raises(Refusal, match="was uploaded"):
+        find_origin(served.studio, str(runs / "more" / "UPLOADS" / "sent"))
+    assert keys(served) == {"0/a"}
 
 
 def test_a_cookie_that_another_port_has_set_locks_nobody_out(served: Served) -> None:

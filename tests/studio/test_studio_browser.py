@@ -428,3 +428,13 @@ def test_pages_in_french_fit_names_are_text_and_axe_finds_nothing_serious(visit:
         page.evaluate("localStorage.setItem('ganvas-language', 'fr')")
         page.set_viewport_size(NARROW)
     assert not severe
+
+
+def test_who_may_only_read_sees_the_settings_of_a_training_and_no_error(visit: Visit) -> None:
+    page = visit("/data")
+    page.context.clear_cookies()
+    page.goto("/data?data=digits")
+    expect(page.locator(".training-side")).to_contain_text("This page may only read.")
+    expect(page.locator(".knob-all summary").first).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    expect(page.locator(".error-box")).to_have_count(0)

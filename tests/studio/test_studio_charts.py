@@ -378,6 +378,47 @@ def test_scales_ticks_and_paths(visit: Visit) -> None:
     }
 
 
+KEYED = """async () => {
+    const {h, keyed} = await import("/static/js/dom.js");
+    const list = document.querySelector("main").appendChild(h("ul"));
+    const show = (names) => keyed(list, names, (name) => name, (name) => h("li", null, h("button", null, name)));
+    show(["a", "b", "c"]);
+    list.children[1].firstChild.focus();
+    show(["b", "c", "d"]);
+    return [list.textContent, document.activeElement.textContent];
+}"""
+
+
+def test_the_focus_stays_where_an_element_before_it_goes(visit: Visit) -> None:
+    assert visit("/diagnose").evaluate(KEYED) == ["bcd", "b"]
+
+
+def test_a_slow_training_has_a_speed(visit: Visit, site: Site) -> None:
+    run = Path(shutil.copytree(site.runs / HOSTILE, site.runs / "slow"))
+    (run / "stats.jsonl").write_text(json.dumps(line(0) | {"seconds": 4000}) + "\n")
+    page = visit("/run?run=0/slow")
+    expect(page.locator(".run-facts")).to_contain_text("0.25 img/s")
+    page.goto("/?q=slow")
+    expect(page.locator(".card-facts")).to_contain_text("0.25 img/s")
+
+
+def test_a_grid_that_could_not_be_loaded_is_asked_for_again(visit: Visit, long_run: Path, watch: Watch) -> None:
+    watch.refusals = {404}
+    first = re.compile("fakes000000")
+    page = visit("/run?run=0/long")
+    image = page.locator(".hero-frame img")
+    expect(image).to_have_attribute("alt", "Grid of images generated at 4,000 kimg")
+    page.route(first, lambda route: route.fulfill(status=404))
+    with page.expect_response(first):
+        page.get_by_role("slider", name="Images shown").press("Home")
+    page.unroute(first)
+    expect(page.locator(".hero-caption")).to_have_text("Generated at 0 kimg")
+    expect(image).to_have_attribute("alt", "Grid of images generated at 4,000 kimg")
+    page.wait_for_timeout(300)  # until the browser has found that it is no picture
+    page.evaluate("() => document.dispatchEvent(new Event('reconnected'))")
+    expect(image).to_have_attribute("alt", "Grid of images generated at 0 kimg")
+
+
 RUN_PAGE = """async () => {
     const events = await import("/static/js/pages/run_events.js");
     const {ticksText} = await import("/static/js/format.js");

@@ -1,11 +1,13 @@
 """Two runs beside each other in a real browser: every view has an address, and works by keys, in French and small."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ pytest.importorskip("playwright")
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
+from serving import PIXEL
 from studio_site import HOSTILE, Site, Watch
 
 
@@ -102,6 +105,75 @@ def test_the_page_follows_the_runs(visit: Callable[..., Page], site: Site, watch
     finally:
         remove_at_once(second, site)
     expect(page.get_by_text("There are fewer than two runs here.")).to_be_visible()
+
+
+@pytest.fixture
+def second(site: Site) -> Iterator[Path]:
+    """Another run beside that of the site."""
+    run = Path(shutil.copytree(site.runs / HOSTILE, site.runs / "second"))
+    yield run
+    remove_at_once(run, site)
+
+
+def test_grids_less_than_a_kimg_apart_are_told_apart_and_reached(visit: Callable[..., Page], second: Path) -> None:
+    for name in ("000064", "000064.064"):
+        shutil.copy(second / "fakes000000.png", second / f"fakes{name}.png")
+    page = visit("/compare?a=0/second")
+    slider, caption = page.get_by_role("slider", name="Images shown"), page.locator("figcaption").first
+    expect(slider).to_have_attribute("aria-valuetext", "64.064 kimg")
+    slider.press("ArrowLeft")
+    page.wait_for_url(re.compile(r"kimg=64(&|$)"))
+    expect(slider).to_have_attribute("aria-valuetext", "64 kimg")
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "64.064 kimg")
+    expect(caption).to_contain_text("64.064 kimg")
+    page.goto("/run?run=0/second&at=64.064")
+    slider, caption = page.get_by_role("slider", name="Images shown"), page.locator(".hero-caption")
+    expect(caption).to_have_text("Generated at 64.064 kimg")
+    slider.press("ArrowLeft")
+    expect(caption).to_have_text("Generated at 64 kimg")
+    expect(page.locator(".hero-frame img")).to_have_attribute("alt", "Grid of images generated at 64 kimg")
+    expect(slider).to_have_attribute("aria-valuetext", "64 kimg")
+
+
+def test_a_run_that_is_named_alone_is_beside_another_one(visit: Callable[..., Page], site: Site, second: Path) -> None:
+    page = visit("/quiz")
+    for one, other in (("0/second", site.run), (site.run, "0/second")):
+        for field, chosen, rest in (("a", "Run A", "Run B"), ("b", "Run B", "Run A")):
+            page.goto(f"/compare?{field}={quote(one)}")
+            expect(page.get_by_label(chosen)).to_have_value(one)
+            expect(page.get_by_label(rest)).to_have_value(other)
+
+
+def test_sheets_are_asked_for_once_the_slider_rests(visit: Callable[..., Page], second: Path) -> None:
+    newest = max((second / "snapshots").glob("0*"))
+    for kimg in range(10, 20):
+        copy = Path(shutil.copytree(newest, newest.with_name(f"0000{kimg}")))
+        card = json.loads((copy / "card.json").read_text())
+        (copy / "card.json").write_text(json.dumps(card | {"nimg": 1000 * kimg}))
+    asked: list[str] = []
+
+    def draw(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(body=PIXEL, content_type="image/png")
+
+    page = visit("/quiz")
+    page.route("**/api/explore/sheet*", draw)
+    page.goto("/compare?a=0/second&seeds=0-3")
+    caption = page.locator("figcaption").first
+    expect(caption).to_contain_text("19 kimg")
+    before = len(asked)
+    page.get_by_role("slider", name="Images shown").evaluate(
+        """(slider) => {
+            for (let stop = slider.max - 1; stop >= slider.max - 8; stop--) {
+                slider.value = stop;
+                slider.dispatchEvent(new Event("input"));
+            }
+        }"""
+    )
+    expect(page.locator("output[for=compare-kimg]")).to_have_text("11 kimg")
+    expect(caption).to_contain_text("11 kimg")
+    assert len(asked) <= before + 2
 
 
 COMPARISON: dict[str, Any] = {

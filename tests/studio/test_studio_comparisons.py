@@ -101,9 +101,31 @@ def test_a_finished_comparison_has_its_sentence_its_report_and_its_command(tmp_p
             assert (found["sentence"], found["command"]) == (None, None)
 
 
+def test_a_comparison_of_another_studio_is_running_and_a_second_one_is_not_started(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "two" / "runs", "digits-seed0", lines=1)
+    (tmp_path / "two" / "plan.json").write_text("{}")
+    with serving(tmp_path) as studio:
+        with lock_run(run):
+            (found,) = comparisons(studio)
+            assert (found["job"], found["training"], found["progress"]) == (None, "0/two/runs/digits-seed0", None)
+            reply = post(studio, "compare", BODY | {"data": "mnist"})
+            assert (reply.status, reply.json["error"]["what"]) == (409, "The comparison two is running already.")
+            command = f"ganvas compare {' '.join(WORDS)} --json"
+            write_json(tmp_path / "two" / "report.json", {"reproduce": {"command": command}})
+            (found,) = comparisons(studio)
+            assert (found["progress"]["trainings"], found["progress"]["name"]) == (4, "digits-seed0")
+            write_json(tmp_path / "two" / "report.json", {"reproduce": {"command": "ganvas compare 'digits --seeds"}})
+            (found,) = comparisons(studio)
+            assert (found["training"], found["progress"]) == ("0/two/runs/digits-seed0", None)
+        (found,) = comparisons(studio)
+        assert (found["training"], found["progress"]) == (None, None)
+
+
+WORDS = ["digits", "mlp", "--data", "digits", "--minutes", "2", "--seeds", "2"]
+
+
 def progress_of(path: Path, cards: list[dict[str, Any]]) -> dict[str, Any]:
-    words = ["compare", "digits", "mlp", "--data", "digits", "--minutes", "2", "--seeds", "2"]
-    return find_progress(words, path, cards)
+    return find_progress(["compare", *WORDS], path, cards)
 
 
 def test_what_a_comparison_does_is_told_from_its_files(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
+from asgi_client import Client, never_answer
 from PIL import Image
 from serving import Reply, Served, serving
+from starlette.applications import Starlette
 from support import call_cli, tiny
 
 from ganvas import sampling
@@ -40,12 +42,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explored")
     config = replace(tiny(family="stylegan"), conditional=True)
     run = train(config, out=folder / "runs", name="styles", quiet=True).path
-    shutil.copytree(run / "snapshots" / "000000", run / "snapshots" / "best")
+    shutil.copytree(run / "snapshots" / "000000.200", run / "snapshots" / "best")
     shutil.copytree(run, folder / "runs" / "uploads" / "sent")
     shutil.copytree(run, folder / "elsewhere" / "secret")
     linked = shutil.copytree(run, folder / "runs" / "linked")
-    shutil.rmtree(linked / "snapshots" / "000000")
-    (linked / "snapshots" / "000000").symlink_to(folder / "elsewhere" / "secret" / "snapshots" / "000000")
+    shutil.rmtree(linked / "snapshots" / "000000.200")
+    (linked / "snapshots" / "000000.200").symlink_to(folder / "elsewhere" / "secret" / "snapshots" / "000000.200")
     kept = shutil.copytree(run, folder / "runs" / "leading-out")
     (kept / "explore").symlink_to(folder / "elsewhere")
     return folder / "runs"
@@ -114,7 +116,9 @@ def test_a_sheet_has_the_images_of_its_seeds(served: Served, runs: Path) -> None
     assert np.array_equal(sheet, expected)
     assert ask(served, "/sheet", of=STYLES, seeds="0-64").json["error"]["expected"] == "at most 64"
     assert ask(served, "/sheet", of=STYLES, seeds="x").status == ask(served, "/sheet", of=STYLES).status == 400
-    assert ask(served, "/sheet", of=STYLES, snapshot="none", seeds="0").status == 404
+    gone = ask(served, "/sheet", of=STYLES, snapshot="none", seeds="0")
+    assert (gone.status, gone.json["error"]["field"]) == (404, "snapshot")
+    assert "take the newest" in gone.json["error"]["fix"]
 
 
 def test_what_a_generator_has_and_what_it_lacks_in_words(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +129,8 @@ def test_what_a_generator_has_and_what_it_lacks_in_words(served: Served, monkeyp
     assert [one["suffix"] for one in found["formats"]] == [".gif", ".png", ".webp", ".mp4", ".webm"]
     found = ask(served, "", of=STYLES).json
     assert (found["mixing"], found["noise"], found["layers"], found["noises"]) == ("", "", 4, 4)
-    assert [one["name"] for one in found["snapshots"]] == ["000000", "best"]
-    assert found["snapshot"] == "000000"
+    assert [one["name"] for one in found["snapshots"]] == ["000000.200", "best"]
+    assert found["snapshot"] == "000000.200"
     assert ask(served, "", of=STYLES, snapshot="best").json["snapshot"] == "best"
     sources = ask(served, "/sources").json["sources"]
     assert [one["of"] for one in sources if not one["run"]] == ["pretrained:digits28", "pretrained:digits"]
@@ -175,7 +179,7 @@ def test_bookmarks_stay_with_the_run(served: Served, runs: Path) -> None:
     assert not find_foreign(runs / "styles"), "the run can be removed"
     assert found["bookmarks"] == [made]
     assert made["view"] == view
-    assert made["snapshot"] == "000000"
+    assert made["snapshot"] == "000000.200"
     post(served, "/explore/bookmarks", {"of": DIGITS, "name": "a", "view": {}})
     assert (runs / ".explore" / "digits" / "bookmarks.json").exists()
     for body, status in (({"name": "", "view": {}}, 400), ({"name": "x" * 81, "view": {}}, 400), ({"name": "x"}, 400)):
@@ -351,7 +355,7 @@ def test_no_generator_outside_of_the_folders_is_loaded(served: Served, of: str, 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"snapshot": "../../styles/snapshots/000000"}, {"snapshot": "none"}, {"seed": "-1"}, {"seed": "٣"},
+        {"snapshot": "../../styles/snapshots/000000.200"}, {"snapshot": "none"}, {"seed": "-1"}, {"seed": "٣"},
         {"seed": "9" * 30}, {"class": "nobody"}, {"class": "x" * 999}, {"truncation": "nan"}, {"truncation": "1e9"},
         {"move": "pca:0=nan"}, {"move": "pca:0=1;rm"}, {"move": "pca:9999=1"}, {"mix": "x"},
         {"mix": "1", "layers": "x"}, {"mix": "1", "layers": "99"}, {"noise": "x"}, {"noise": "1:99"},
@@ -375,7 +379,7 @@ def test_code_of_the_users_own_is_not_executed_without_the_token(
 ) -> None:
     monkeypatch.setattr(generators, "read_card", lambda path: {"sources": {"nets.py": {}}})
     assert served.get(f"/api/explore/picture?of={STYLES}").status == 401
-    assert generators.find_source(served.studio, STYLES, may_write=True).snapshot == "000000"
+    assert generators.find_source(served.studio, STYLES, may_write=True).snapshot == "000000.200"
 
 
 def test_only_the_newest_of_waiting_requests_is_worked_on() -> None:
@@ -411,7 +415,23 @@ def test_a_superseded_picture_is_an_empty_answer(served: Served, monkeypatch: py
         raise Superseded
 
     monkeypatch.setattr(served.studio.latest, "run", superseded)
-    assert [ask(served, name, of=DIGITS, x="pca:0", y="pca:1").status for name in ("/picture", "/map")] == [204, 204]
+    given = {"of": DIGITS, "x": "pca:0", "y": "pca:1", "seeds": "0"}
+    assert [ask(served, name, **given).status for name in ("/picture", "/map", "/sheet")] == [204, 204, 204]
+
+
+def test_what_takes_long_is_dropped_where_the_page_that_asked_for_it_has_gone(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled = never_answer(served.studio.explorer, monkeypatch)
+    monkeypatch.setattr(served.studio, "latest", Latest())
+    client = Client(Starlette(routes=explore.routes(served.studio)))
+    body = [json.dumps({"of": DIGITS, "view": {}}).encode()]
+    for method, name, chunks in (("GET", f"/directions?of={DIGITS}", []), ("POST", "/nearest", body)):
+        with pytest.raises(Refusal, match="has gone"):
+            client.run(client.send(method, f"/api/explore{name}", chunks, disconnect_after=0.05))
+        client.run(asyncio.sleep(0))
+    client.close()
+    assert cancelled == [True, True]
 
 
 def test_pictures_of_a_work_are_bounded_and_the_first_and_last_stay() -> None:
@@ -433,9 +453,9 @@ def test_generators_in_memory_are_bounded(runs: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(explore_work, "_kept", type(explore_work._kept)())
     first = explore_work.load(DIGITS)
     assert explore_work.load(DIGITS) is first
-    explore_work.load(str(runs / "styles" / "snapshots" / "000000"))
+    explore_work.load(str(runs / "styles" / "snapshots" / "000000.200"))
     assert len(explore_work._kept) == 1
-    loaded = explore_work.load(str(runs / "styles" / "snapshots" / "000000"))
+    loaded = explore_work.load(str(runs / "styles" / "snapshots" / "000000.200"))
     for seed in range(2 * explore_work.MAX_NOISES):
         loaded.with_noise(str(seed))
     assert len(loaded._noises) == explore_work.MAX_NOISES

@@ -2,14 +2,16 @@
 
 import io
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
-from studio_site import Site, Watch, drop
+from studio_site import HOSTILE, Site, Watch, drop
 
 pytestmark = pytest.mark.slow
 
@@ -281,3 +283,21 @@ def test_an_address_may_mix_methods_and_stays_as_it_is(visit: Visit) -> None:
     given = page.evaluate("Object.fromEntries(new URLSearchParams(location.search))")
     wanted = {"of": "pretrained:digits", "seed": "2", "x": "sefa:1", "y": "pca:4", "move": "pca:4=-1.5,sefa:1=0.8"}
     assert wanted.items() <= given.items()
+
+
+def test_a_snapshot_that_its_training_has_removed_leads_to_the_newest(visit: Visit, site: Site, watch: Watch) -> None:
+    watch.refusals = {404}
+    run = Path(shutil.copytree(site.runs / HOSTILE, site.runs / "growing"))
+    old = max((run / "snapshots").glob("0*"))
+    page = visit("/explore?of=0/growing")
+    drawn(page, snapshot=old.name, seed="0")
+    old.rename(old.with_name("000900"))
+    page.get_by_role("button", name="The next seed").click()
+    expect(page.locator(".explore-message")).to_contain_text(f"has no snapshot '{old.name}'")
+    newest = page.get_by_role("link", name="To the newest snapshot")
+    newest.click()
+    drawn(page, snapshot="000900", seed="1")
+    page.goto(f"/explore?of=0/growing&snapshot={old.name}&seed=2")
+    expect(page.locator(".error-fix")).to_contain_text("take the newest")
+    newest.click()
+    drawn(page, snapshot="000900", seed="2")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -138,6 +139,18 @@ def test_a_bar_is_shown_as_its_last_state_and_long_output_by_its_end(studio: Any
     output = ended(studio.jobs.start("estimate", [])).output
     assert output.splitlines()[-1] == "bar 2 %"
     assert len(output.splitlines()) <= jobs_module.TAIL_LINES
+
+
+def test_a_line_of_output_is_no_news_of_a_job(studio: Any, program: Any) -> None:
+    program("import sys; print('a line', file=sys.stderr, flush=True); sys.stdin.close(); import time; time.sleep(60)")
+    job = studio.jobs.start("estimate", [])
+    before = studio.jobs.progress()
+    wait_for(lambda: job.output == "a line")
+    assert studio.jobs.progress() == before
+    assert not {"output", "result", "error"} & before[0].keys()
+    studio.jobs.stop(job)
+    assert ended(job).output == "a line"
+    assert studio.jobs.progress() != before
 
 
 def test_endless_output_does_not_fill_the_disk(studio: Any, program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,3 +385,34 @@ print(len(count))
         assert process.stdout.read() == "1\n"
     with pytest.raises(Refusal, match="not being trained"):
         stopping.stop_holder(run)
+
+
+def test_a_comparison_is_asked_to_end_and_not_only_the_training_that_it_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RUNS / "run"
+    run.mkdir(parents=True)
+    trains = f"""
+import sys
+from filelock import FileLock
+with FileLock({str(run / ".lock")!r}):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+    compares = f"""
+import signal, subprocess, sys
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+ended = subprocess.run([sys.executable, "-c", {trains!r}, {stopping.WORKER!r}]).returncode
+print(ended, len(asked))
+"""
+    monkeypatch.setattr(stopping, "PAUSE", 0.05)
+    for name, found in (("compare", True), ("other", False)):
+        with subprocess.Popen(
+            [sys.executable, "-c", compares, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            with nullcontext() if found else pytest.raises(Refusal, match="The comparison that trains run was not"):
+                stopping.stop_holder(run, comparison=True)
+            process.stdin.close()
+            assert process.stdout.read() == f"0 {int(found)}\n"

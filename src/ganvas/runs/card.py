@@ -5,7 +5,8 @@ it: the same card in its config.json, and model.safetensors. Or it is one file, 
 is in the metadata of the weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +162,20 @@ def find_damage(snapshot: Path) -> str:
     """Why a snapshot cannot be used, as far as its card and the header of its weights show; empty if it can."""
     for file, parse in ((card_file(snapshot), _parse_card), (weights_file(snapshot), _parse_header)):
         try:
-            parse(snapshot if parse is _parse_card else file)
+            status = check_regular(file)
+            mark = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+            _check_once(parse, snapshot if parse is _parse_card else file, mark)
         except (OSError, ValueError) as error:
             return f"{file} is damaged ({describe_reason(error)})."
         except GanvasError as error:
             return error.what
     return ""
+
+
+@lru_cache(maxsize=4096)
+def _check_once(parse: Callable[[Path], object], path: Path, mark: tuple[int, ...]) -> None:
+    """Parses a file, whose present state is `mark`, unless it could be parsed before: a studio asks twice a second."""
+    parse(path)
 
 
 def _parse_card(snapshot: Path) -> dict[str, Any]:

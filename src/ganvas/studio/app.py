@@ -95,7 +95,7 @@ class Studio:
         token: the secret without which nothing is written.
         runs, curves: what was read of the runs, kept.
         poller: looks at the files for the streams.
-        jobs: commands that were started; jobs_text: they as JSON, as the poller saw them last.
+        jobs: commands that were started; jobs_text: how far they are, as JSON, as the poller saw it last.
         uploads: what pages have sent.
         games: those of the lab.
         worker, inspector: processes for what needs NumPy or PyTorch, for short and for long work.
@@ -123,7 +123,7 @@ class Studio:
     def look(self) -> None:
         """Looks at the runs and the jobs, for all streams."""
         self.runs.look(thrifty=True)
-        self.jobs_text = to_text(self.jobs.to_json())
+        self.jobs_text = to_text(self.jobs.progress())
 
     def with_job(self, card: Card) -> Card:
         """A card with the job that runs for it."""

@@ -1,8 +1,10 @@
 """Endpoints of comparisons: those in the folders with their trainings, and the start of a new one."""
 
 import os
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +18,12 @@ from ganvas.config.flags import to_words
 from ganvas.errors import GanvasError
 from ganvas.reading import read_json
 from ganvas.recipes import RECIPES
+from ganvas.runs.lock import is_being_trained
 from ganvas.studio import commands
 from ganvas.studio.answers import Refusal, answer, describe, read_object
-from ganvas.studio.comparison_progress import find_part, find_progress
+from ganvas.studio.comparison_progress import count_trainings, find_part, find_progress
 from ganvas.studio.files import file_url
-from ganvas.studio.jobs import Job, remove_empty
+from ganvas.studio.jobs import Job, remove_empty, too_many
 from ganvas.studio.places import find_data, find_run, names_download
 from ganvas.studio.runs import Card
 from ganvas.studio.training import reserve
@@ -59,7 +62,11 @@ async def _list(studio: "Studio", request: Request) -> Response:
 
 
 def find_comparisons(studio: "Studio") -> list[dict[str, Any]]:
-    """Every folder of a comparison with its trainings, if any were written, the one that changed last first."""
+    """Every folder of a comparison with its trainings, if any were written: running ones first, then the newest.
+
+    One runs as a job of this studio, or elsewhere, as that of a studio before this one; then `training` is the key of
+    the run that is being trained.
+    """
     cards: dict[Path, list[Card]] = defaultdict(list)
     for card in studio.runs.cards():
         runs = Path(card["folder"])
@@ -69,24 +76,39 @@ def find_comparisons(studio: "Studio") -> list[dict[str, Any]]:
     plans = [file.parent for folder in studio.folders.paths for file in (folder / FOLDER).glob("*/plan.json")]
     begun = {path for path in plans if studio.folders.key(path)}
     found = [_describe(studio, path, cards[path], jobs.get(path)) for path in {*cards, *jobs, *begun}]
-    return sorted(found, key=lambda one: (one["job"] is not None, one["changed"]), reverse=True)
+    return sorted(found, key=lambda one: (bool(one["job"] or one["training"]), one["changed"]), reverse=True)
 
 
 def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) -> dict[str, Any]:
     cards = sorted(cards, key=lambda card: card["name"])
     sentence, command = _read_report(path) if studio.folders.key(path / "report.json") else (None, None)
+    training = None if job else next((card["run"] for card in cards if _is_trained(card)), None)
     if job:
         command = commands.quote(["ganvas", *job.words])
+    words = job.words if job else _words_of(command) if training else []
     return {
         "folder": studio.folders.key(path), "name": path.name, "path": str(path),
-        "job": job.id if job else None, "stopping": bool(job and job.stopped),
+        "job": job.id if job else None, "training": training, "stopping": bool(job and job.stopped),
         "changed": max((card["changed"] for card in cards), default=job.began if job else _planned_at(path)),
         "runs": [{name: card[name] for name in _SHOWN} | {"part": find_part(card)} for card in cards],
-        "progress": find_progress(job.words, path, cards) if job else None,
+        "progress": find_progress(words, path, cards) if words else None,
         "sentence": sentence,
         "report": file_url(cards[0]["run"], path / "runs" / cards[0]["name"] / "report.html") if cards else None,
         "command": command.removesuffix(" --json") if command else None,
     }  # fmt: skip
+
+
+def _is_trained(card: Card) -> bool:
+    """Whether a run is being trained at this moment: its card may say so for some seconds more."""
+    return card["state"] == "training" and is_being_trained(Path(card["folder"]) / card["name"])
+
+
+def _words_of(command: str | None) -> list[str]:
+    """The words after `ganvas` of a command that says how many trainings it asks for; none of another one."""
+    with suppress(ValueError, IndexError):  # a report may be damaged
+        words = shlex.split(command or "")[1:]
+        return words if count_trainings(words) else []
+    return []
 
 
 def _planned_at(path: Path) -> float:
@@ -168,6 +190,9 @@ def _read(studio: "Studio", body: Mapping[str, Any]) -> tuple[list[str], list[st
 
 
 def _begin(studio: "Studio", names: list[str], words: list[str], name: Any) -> dict[str, Any]:
+    for one in find_comparisons(studio):
+        if one["training"]:
+            raise too_many(f"The comparison {one['name']} is running already.", "compare", 1)
     path = reserve(studio.folders.folder(0) / FOLDER, name, "-vs-".join(names)[:60].rstrip("-."))
     try:
         job = studio.jobs.start("compare", ["compare", *words, "--out", str(path)], path, most=1)

@@ -12,13 +12,14 @@ from starlette.routing import Route
 
 from ganvas.config import to_json
 from ganvas.errors import GanvasError
-from ganvas.runs.card import find_damage, read_card
+from ganvas.runs.card import read_card
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_events, read_jsonl
 from ganvas.runs.names import numbered
 from ganvas.studio.answers import answer, parameter
 from ganvas.studio.commands import command_of, differing_knobs
 from ganvas.studio.files import file_url
+from ganvas.studio.generators import snapshots_of
 from ganvas.studio.tail import end_of_lines
 
 if TYPE_CHECKING:
@@ -78,13 +79,11 @@ def _read(run: Run, name: str) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _snapshots(run: Run) -> Iterator[dict[str, Any]]:
     """Its usable snapshots, oldest first, the best one last."""
-    best = run.best_snapshot
-    for path in [*run.snapshots, *([best] if best else [])]:
-        if not find_damage(path):
-            card = read_card(path)
-            quality = card["quality"]["value"] if card["quality"] else None
-            is_best = path == best
-            yield {"nimg": card["nimg"], "name": path.name, "best": is_best, "quality": quality, "path": str(path)}
+    for path in snapshots_of(run):
+        card = read_card(path)
+        quality = card["quality"]["value"] if card["quality"] else None
+        is_best = path.name == "best"
+        yield {"nimg": card["nimg"], "name": path.name, "best": is_best, "quality": quality, "path": str(path)}
 
 
 def routes(studio: "Studio") -> list[Route]:

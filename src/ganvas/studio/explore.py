@@ -2,7 +2,7 @@
 
 import base64
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from ganvas.studio.latest import Superseded
 from ganvas.studio.live import Live
 from ganvas.studio.pictures import check_picture
 from ganvas.studio.views import PLACES, View, find_kept, read_view
+from ganvas.studio.worker import while_connected
 from ganvas.values import to_choice, to_flag, to_text, to_whole
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ async def _find_directions(studio: "Studio", request: Request) -> Response:
     source, method = await _source(studio, request), parameter(request, "method", "pca")
     to_choice(method, "method", METHODS)
     work = partial(studio.explorer.call, "explore_work.find_directions", FIND_SECONDS, path=source.path, method=method)
-    found = await studio.latest.run("", work)
+    found = await while_connected(request, studio.latest.run("", work))
     return answer(found | {"names": await run_in_threadpool(direction_names.read, source.kept)})
 
 
@@ -127,11 +128,7 @@ async def _draw(studio: "Studio", request: Request) -> Response:
     work = partial(
         studio.explorer.call, "explore_work.draw", DRAW_SECONDS, path=view.source.path, view=view.to_json(), quick=quick
     )
-    try:
-        drawn = await studio.latest.run(request.query_params.get("channel", "")[:40], work)
-    except Superseded:
-        return Response(status_code=204)
-    return _picture(drawn)
+    return await _draw_newest(studio, request.query_params.get("channel", "")[:40], work)
 
 
 async def _draw_map(studio: "Studio", request: Request) -> Response:
@@ -143,21 +140,22 @@ async def _draw_map(studio: "Studio", request: Request) -> Response:
     work = partial(
         studio.explorer.call, "explore_work.draw_map", DRAW_SECONDS, path=view.source.path, view=view.to_json(), **axes
     )
-    try:
-        drawn = await studio.latest.run(f"map {request.query_params.get('channel', '')[:40]}", work)
-    except Superseded:
-        return Response(status_code=204)
-    return _picture(drawn["png"])
+    return await _draw_newest(studio, f"map {request.query_params.get('channel', '')[:40]}", work)
 
 
 async def _draw_sheet(studio: "Studio", request: Request) -> Response:
     """The images of seeds by one snapshot."""
     source, seeds = await _source(studio, request), parameter(request, "seeds")
-    drawn = await studio.explorer.call("explore_work.draw_sheet", DRAW_SECONDS, path=source.path, seeds=seeds[:200])
-    return _picture(drawn)
+    work = partial(studio.explorer.call, "explore_work.draw_sheet", DRAW_SECONDS, path=source.path, seeds=seeds[:200])
+    return await _draw_newest(studio, f"sheet {request.query_params.get('channel', '')[:40]}", work)
 
 
-def _picture(png: str) -> Response:
+async def _draw_newest(studio: "Studio", channel: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> Response:
+    """The PNG that `work` draws; an empty answer where a newer request of the channel has come."""
+    try:
+        png = await studio.latest.run(channel, work)
+    except Superseded:
+        return Response(status_code=204)
     headers = {"Cache-Control": f"private, max-age={CACHED_SECONDS}"}
     return Response(base64.b64decode(png), headers=headers, media_type="image/png")
 
@@ -172,7 +170,7 @@ async def _find_nearest(studio: "Studio", request: Request) -> Response:
     work = partial(
         studio.explorer.call, "explore_work.find_nearest", FIND_SECONDS, path=view.source.path, view=view.to_json()
     )
-    return answer(await studio.latest.run("", work))
+    return answer(await while_connected(request, studio.latest.run("", work)))
 
 
 # Bookmarks

@@ -159,8 +159,8 @@ def _draw(path: str, view: Mapping[str, Any]) -> np.ndarray:
     return next(iter(request.batches(sampler)))[0].numpy()
 
 
-def draw_map(path: str, view: Mapping[str, Any], x: str, y: str) -> dict[str, Any]:
-    """Pictures along two directions around a view, from -REACH to REACH: a PNG without margins, y upwards."""
+def draw_map(path: str, view: Mapping[str, Any], x: str, y: str) -> str:
+    """Pictures along two directions around a view, from -REACH to REACH, y upwards, no margins: PNG in Base64."""
     loaded = load(path)
     sampler, request = loaded.request(view)
     channels, height, width = sampler.card.shape[:3]
@@ -172,7 +172,7 @@ def draw_map(path: str, view: Mapping[str, Any], x: str, y: str) -> dict[str, An
     images = np.asarray(sampler.draw(points)).reshape(side, side, channels, height, width)
     rows = images.transpose(1, 0, 2, 3, 4)[::-1]  # [y x c h w]
     sheet = rows.transpose(2, 0, 3, 1, 4).reshape(channels, side * height, side * width)
-    return {"png": to_png(sheet), "side": side}
+    return to_png(sheet)
 
 
 def find_nearest(path: str, view: Mapping[str, Any]) -> dict[str, Any]:

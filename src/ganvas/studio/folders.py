@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ganvas.files import MAX_NAME
@@ -90,14 +91,29 @@ class Folders:
         return all(self._is_inside(os.path.realpath(place)) for place in places if os.path.islink(place))
 
     def is_uploaded(self, path: Path) -> bool:
-        """Whether it lies where pages send files: those of this studio, or of one on another of the folders."""
+        """Whether it lies where pages send files: those of this studio, or of one on another of the folders.
+
+        A disk may take UPLOADS for uploads, and a path keeps what was typed: the folders are compared, not their names.
+        """
         real = os.path.realpath(path) + os.sep
         if os.path.islink(self.uploads) and real.startswith(os.path.realpath(self.uploads) + os.sep):
             return True
-        return any(UPLOADS in real[len(start) :].split(os.sep) for start in self._starts if real.startswith(start))
+        return any(_meets_uploads(start, real[len(start) :]) for start in self._starts if real.startswith(start))
 
     def _is_inside(self, real: str) -> bool:
         return (real + os.sep).startswith(self._starts)
+
+
+def _meets_uploads(place: str, way: str) -> bool:
+    """Whether a folder on the way from a place is the one for uploads beside it, by this name or by another."""
+    for name in filter(None, way.split(os.sep)):
+        uploads, place = os.path.join(place, UPLOADS), os.path.join(place, name)
+        if name == UPLOADS:
+            return True
+        with suppress(OSError):  # there is no folder for uploads
+            if os.path.samefile(uploads, place):
+                return True
+    return False
 
 
 def _are_names(parts: Sequence[str]) -> bool:

@@ -58,7 +58,12 @@ def find_source(studio: "Studio", of: str, snapshot: str = "", may_write: bool =
     numbered = [one for one in usable if one != "best"]
     name = snapshot or (numbered or ["best"])[-1]
     if name not in usable:
-        raise Refusal(404, f"{run.path.name} has no snapshot {name[:100]!r}.", field="snapshot")
+        raise Refusal(
+            404,
+            f"{run.path.name} has no snapshot {name[:100]!r}.",
+            fix="its training may have removed it for a newer one: take the newest.",
+            field="snapshot",
+        )
     for file in (usable[name], *usable[name].iterdir()):
         studio.folders.check_inside(file)
     if read_card(usable[name]).get("sources") and not may_write:

@@ -102,16 +102,19 @@ class Job:
         lines = [line.rpartition("\r")[2] for line in text.split("\n")]
         return "\n".join(lines[-TAIL_LINES:]).strip("\n")
 
-    def to_json(self, key: Callable[[Path], str | None]) -> dict[str, Any]:
-        """As a page shows it; `key` gives the key of a run's folder."""
+    def progress(self, key: Callable[[Path], str | None]) -> dict[str, Any]:
+        """What it is about and how far it is, without its output; `key` gives the key of a run's folder."""
         there = self.path is not None and (self.path / "config.json").exists()
         return {
             "id": self.id, "kind": self.kind, "state": self.state, "command": quote(["ganvas", *self.words]),
             "run": key(self.path) if there and self.path else None, "began": self.began, "ended": self.ended,
-            "exit": self.exit, "stopping": self.stopped and self.ended is None, "output": self.output,
-            "result": self.result,
-            "error": describe(explain(self.output, self.exit)) if self.state == "failed" else None,
+            "exit": self.exit, "stopping": self.stopped and self.ended is None,
         }  # fmt: skip
+
+    def to_json(self, key: Callable[[Path], str | None]) -> dict[str, Any]:
+        """As a page shows it, with its output, its result or its error."""
+        error = describe(explain(self.output, self.exit)) if self.state == "failed" else None
+        return self.progress(key) | {"output": self.output, "result": self.result, "error": error}
 
 
 class Jobs:
@@ -187,6 +190,10 @@ class Jobs:
     def to_json(self) -> list[dict[str, Any]]:
         """All of them, the newest first."""
         return [job.to_json(self._key) for job in reversed(list(self._jobs.values()))]
+
+    def progress(self) -> list[dict[str, Any]]:
+        """How far each of them is, the newest first, as streams tell it: lines of their output are no news there."""
+        return [job.progress(self._key) for job in reversed(list(self._jobs.values()))]
 
     def describe(self, job: Job) -> dict[str, Any]:
         """One of them."""

@@ -187,7 +187,8 @@ def reserve(folder: Path, name: Any, title: str) -> Path:
     """
     make_folder(folder)
     if name:
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name.encode()) > MAX_NAME or name == UPLOADS:
+        is_name = isinstance(name, str) and _NAME.fullmatch(name) and len(name.encode()) <= MAX_NAME
+        if not is_name or name.casefold() == UPLOADS:  # on some disks Uploads is the same folder
             expected = f"letters, digits, dots and dashes, at most {MAX_NAME} bytes, and not '{UPLOADS}'"
             raise Refusal(400, f"{str(name)[:MAX_NAME]!r} is no name of a run.", expected=expected, field="name")
         try:
@@ -227,7 +228,7 @@ def _resume(studio: "Studio", body: Mapping[str, Any]) -> Job:
 
 
 def _stop(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
-    """Asks a job or a run to end, once."""
+    """Asks a job or a run to end, once; or the comparison that trains a run, which would go on with the next one."""
     if body.get("job") is not None:
         job = studio.jobs.find(to_text(body["job"], "job", "the id of a job"))
     else:
@@ -236,7 +237,7 @@ def _stop(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
         if job is None or job.kind != "train":
             from ganvas.studio.stopping import stop_holder  # psutil, which no page needs before
 
-            stop_holder(run.path)
+            stop_holder(run.path, comparison=to_flag(body.get("comparison", False), "comparison"))
             return {"stopping": True, "job": None}
     studio.jobs.stop(job)
     return {"stopping": True, "job": studio.jobs.describe(job)}

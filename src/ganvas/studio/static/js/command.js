@@ -7,18 +7,20 @@ import { toast } from "./toast.js";
 /** A path as a shell reads it. */
 export const quoted = (path) => (/^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`);
 
+/** Copies a text and says so; off localhost, where that is not allowed, `instead` is called. */
+export async function copyText(text, instead) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    instead();
+    return;
+  }
+  toast(t("copy.done"));
+}
+
 export function commandBox(command) {
   const text = h("code", { tabindex: "0" }, withFlags(command));
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(command);
-    } catch {
-      // not allowed off localhost: the text is selected instead, for Ctrl+C
-      getSelection().selectAllChildren(text);
-      return;
-    }
-    toast(t("copy.done"));
-  };
+  const copy = () => copyText(command, () => getSelection().selectAllChildren(text)); // for Ctrl+C
   return h(
     "div",
     { class: "command" },

@@ -53,6 +53,9 @@ export function setAttribute(element, name, value) {
  * @param {(item) => string} key  @param {(item) => Element} make  @param {(element, item) => void} update
  */
 export function keyed(parent, items, key, make, update) {
+  const names = new Set(items.map((item) => String(key(item))));
+  // first, since every element behind one that goes would have to be moved, and one that is moved loses the focus
+  for (const child of [...parent.children]) if (!names.has(child.dataset.key)) child.remove();
   const old = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   let place = parent.firstElementChild;
   for (const item of items) {
@@ -67,7 +70,6 @@ export function keyed(parent, items, key, make, update) {
     if (element === place) place = place.nextElementSibling;
     else parent.insertBefore(element, place);
   }
-  for (const gone of old.values()) gone.remove();
 }
 
 /** Calls `work` at most once in a frame, with the newest arguments. */

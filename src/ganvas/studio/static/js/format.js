@@ -38,6 +38,9 @@ export function kimg(nimg) {
   return format(value >= 100 ? { maximumFractionDigits: 0 } : { maximumFractionDigits: value >= 10 ? 1 : 2 }).format(value);
 }
 
+/** The same to the image, for one of several pictures or snapshots: 100416 -> "100.416" */
+export const kimgExact = (nimg) => format({ maximumFractionDigits: 3 }).format(nimg / 1000);
+
 export const percent = (part) => format({ style: "percent", maximumFractionDigits: 0 }).format(part);
 
 const BYTES = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];

@@ -1,7 +1,7 @@
 /** The bar at the bottom of a run: plays the training, one slider over images shown, marks above it. */
 
 import { h, icon, inFrame, replace, setAttribute, setText, svg } from "./dom.js";
-import { kimg } from "./format.js";
+import { kimg, kimgExact } from "./format.js";
 import { t } from "./i18n.js";
 import { mergeMarks } from "./scale.js";
 import { stepByKey } from "./time.js";
@@ -51,9 +51,10 @@ export function createTimeline(time, ready) {
     if (Number(slider.max) !== max) slider.max = max;
     slider.value = time.now;
     slider.style.setProperty("--part", Math.min(1, time.now / max));
-    setText(now, kimg(time.now));
+    const text = time.following ? kimg(time.now) : kimgExact(time.now);
+    setText(now, text);
     setText(all, t("run.of_kimg", { total: kimg(time.newest) }));
-    setAttribute(slider, "aria-valuetext", `${kimg(time.now)} kimg`);
+    setAttribute(slider, "aria-valuetext", `${text} kimg`);
     live.classList.toggle("is-idle", !running && time.following);
     live.classList.toggle("is-live", running && time.following);
     setText(live.lastElementChild, running ? t("run.live") : t("run.newest"));

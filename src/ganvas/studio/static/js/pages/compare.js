@@ -1,7 +1,8 @@
 /** The page Compare: two runs beside each other as soon as there are two; all comparisons; the start of a new one. */
 
-import { get, session, stream } from "../api.js";
+import { get, session } from "../api.js";
 import { h, replace } from "../dom.js";
+import { followRuns } from "../follow_runs.js";
 import { t } from "../i18n.js";
 import { comparisonList } from "./compare_list.js";
 import { comparePair } from "./compare_pair.js";
@@ -16,7 +17,7 @@ export default {
   async open(main, params) {
     const [known, list, { recipes }] = await Promise.all([session(), get("/api/runs"), get("/api/recipes")]);
     if (!main.isConnected) return undefined;
-    let runs = new Map(list.runs.map((card) => [card.run, card]));
+    const runs = new Map(list.runs.map((card) => [card.run, card]));
     let pair = null;
     const place = h("div");
     const comparisons = comparisonList({ mayWrite: known.may_write });
@@ -45,25 +46,7 @@ export default {
         h("section", { class: "stack" }, h("h2", null, t("compare.new")), form.element)),
     );
     update();
-    let isLost = false;
-    const closeStream = stream("/api/runs/stream", {}, {
-      runs({ changed = [], removed = [] }) {
-        for (const card of changed) runs.set(card.run, card);
-        for (const run of removed) runs.delete(run);
-        update();
-      },
-      lost: () => {
-        isLost = true;
-      },
-      open() {
-        if (!isLost) return;
-        isLost = false;
-        get("/api/runs").then((fresh) => {
-          runs = new Map(fresh.runs.map((card) => [card.run, card]));
-          update();
-        }, () => {});
-      },
-    });
+    const closeStream = followRuns(runs, { onChange: update });
     return () => {
       closeStream();
       comparisons.close();

@@ -13,6 +13,9 @@ import { toast, toastError } from "../toast.js";
 const RUNNING_MS = 1500;
 const RESTING_MS = 10_000;
 
+/** Whether it goes on, as a job of the server or as that of one before it. */
+const goesOn = (comparison) => Boolean(comparison.job || comparison.training);
+
 /** Returns {element, refresh, close}; it looks again by itself, more often while one is running. */
 export function comparisonList({ mayWrite }) {
   const list = h("div", { class: "stack" });
@@ -30,7 +33,7 @@ export function comparisonList({ mayWrite }) {
       replace(problem);
       element.hidden = !comparisons.length;
       keyed(list, comparisons, (one) => one.folder, makeCard, (card, one) => card.update(one));
-      if (comparisons.some((one) => one.job)) wait = RUNNING_MS;
+      if (comparisons.some(goesOn)) wait = RUNNING_MS;
     } catch (error) {
       if (!over) replace(problem, errorBox(error));
     }
@@ -45,24 +48,25 @@ export function comparisonList({ mayWrite }) {
     const bar = h("progress", { max: 1, "aria-label": t("compare.progress") });
     const report = h("a", { class: "button", target: "_blank", rel: "noopener" }, icon("report"), t("compare.open_report"));
     const stop = h("button", { type: "button", class: "button danger", disabled: !mayWrite }, icon("stop"), t("run.stop"));
-    const runs = h("div", { class: "compare-runs" });
+    const tiles = h("div", { class: "compare-runs" });
     const command = h("div");
     let shown = null;
     stop.addEventListener("click", async () => {
       stop.disabled = true;
       try {
-        await post("/api/stop", { job: shown.job });
+        await post("/api/stop", shown.job ? { job: shown.job } : { run: shown.training, comparison: true });
         toast(t("run.stopping"));
       } catch (error) {
         toastError(error);
         stop.disabled = !mayWrite;
       }
     });
-    const card = h("article", { class: "panel stack" }, h("div", { class: "row compare-title" }, title, state, h("div", { class: "row compare-actions" }, stop, report)), bar, now, sentence, runs, command);
+    const card = h("article", { class: "panel stack" }, h("div", { class: "row compare-title" }, title, state, h("div", { class: "row compare-actions" }, stop, report)), bar, now, sentence, tiles, command);
     card.update = (one) => {
       const complete = one.runs.filter((run) => run.state === "complete").length;
-      const text = one.job ? t(one.stopping ? "compare.is.stopping" : "compare.is.running") : t("compare.is.ended", { n: complete, all: one.runs.length });
-      if (state.textContent !== text) replace(state, one.job && h("span", { class: "live-dot" }), text);
+      const isRunning = goesOn(one);
+      const text = isRunning ? t(one.stopping ? "compare.is.stopping" : "compare.is.running") : t("compare.is.ended", { n: complete, all: one.runs.length });
+      if (state.textContent !== text) replace(state, isRunning && h("span", { class: "live-dot" }), text);
       setText(title, one.name);
       setText(sentence, one.sentence ?? t("compare.no_sentence"));
       setAttribute(sentence, "lang", one.sentence && "en");
@@ -74,9 +78,9 @@ export function comparisonList({ mayWrite }) {
       }
       report.hidden = !one.report;
       setAttribute(report, "href", one.report);
-      stop.hidden = !one.job;
+      stop.hidden = !isRunning;
       if (one.stopping) stop.disabled = true;
-      keyed(runs, one.runs, (run) => run.run, makeRun, (tile, run) => tile.update(run));
+      keyed(tiles, one.runs, (run) => run.run, makeRun, (tile, run) => tile.update(run));
       if (one.command !== shown?.command) replace(command, one.command && [h("p", { class: "small muted" }, t("compare.continues")), commandBox(one.command)]);
       shown = one;
     };

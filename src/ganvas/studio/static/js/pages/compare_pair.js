@@ -4,12 +4,14 @@ import { get, url } from "../api.js";
 import { createChart } from "../chart.js";
 import { commandBox, quoted } from "../command.js";
 import { h, keyed, replace } from "../dom.js";
-import { kimg } from "../format.js";
+import { kimgExact } from "../format.js";
 import { t } from "../i18n.js";
 import { errorBox } from "../messages.js";
+import { settled } from "../newest.js";
 import { setParams } from "../router.js";
 
 const VIEWS = ["side", "wipe", "difference"];
+const SETTLE_MS = 150;
 const SHOWN = ["D/loss", "G/loss", "D/real", "D/fake", "quality"];
 
 /** Values at the places of another axis, between the known ones on a straight line; null outside of these. */
@@ -32,6 +34,7 @@ export function comparePair({ params, label }) {
     kimg: params.has("kimg") ? Number(params.get("kimg")) : null,
     seeds: params.get("seeds") ?? "",
   };
+  const channel = Math.random().toString(36).slice(2, 12); // of the sheets of this page: the newest one is drawn
   let seen = "";
   let turn = 0;
   let charts = [];
@@ -57,12 +60,13 @@ export function comparePair({ params, label }) {
     if (other) read();
     else if (details.a) {
       if ("seeds" in changes) findPlaces();
-      draw();
+      draw("kimg" in changes);
     }
   }
 
   async function read() {
     const own = ++turn;
+    drawSoon.cancel();
     try {
       // one run after the other: Python 3.11 may fail to parse sources, for the texts of knobs, in two threads at once
       const a = await get("/api/run", { run: chosen.a });
@@ -94,10 +98,12 @@ export function comparePair({ params, label }) {
   function sheet(which, nimg) {
     const found = times(which).findLast((one) => one.nimg <= nimg);
     if (!chosen.seeds) return { address: found.url, nimg: found.nimg };
-    return { address: url("/api/explore/sheet", { of: chosen[which], snapshot: found.name, seeds: chosen.seeds }), nimg: found.nimg };
+    return { address: url("/api/explore/sheet", { of: chosen[which], snapshot: found.name, seeds: chosen.seeds, channel: `${which} ${channel}` }), nimg: found.nimg };
   }
 
-  function draw() {
+  /** While the slider is moved, pictures that the server has to draw wait until it rests. */
+  function draw(moves = false) {
+    drawSoon.cancel();
     for (const button of views.children) button.setAttribute("aria-pressed", String(button.dataset.view === chosen.view));
     wipeRow.hidden = chosen.view !== "wipe";
     slider.disabled = !places.length;
@@ -106,19 +112,26 @@ export function comparePair({ params, label }) {
       replace(pictures, h("p", { class: "panel" }, t(chosen.seeds ? "compare.no_snapshots" : "compare.no_pictures")));
       return;
     }
-    const wanted = chosen.kimg === null ? Infinity : chosen.kimg * 1000;
+    const wanted = chosen.kimg === null ? Infinity : Math.round(chosen.kimg * 1000);
     const index = Math.max(0, places.findLastIndex((nimg) => nimg <= wanted));
     slider.value = index;
-    const text = t("compare.at", { kimg: kimg(places[index]) });
+    const text = t("compare.at", { kimg: kimgExact(places[index]) });
     place.textContent = text;
     slider.setAttribute("aria-valuetext", text);
+    if (moves && chosen.seeds) drawSoon(places[index]);
+    else drawPictures(places[index]);
+  }
+
+  const drawSoon = settled(drawPictures, SETTLE_MS);
+
+  function drawPictures(shown) {
     const picture = (which) => {
-      const { address, nimg } = sheet(which, places[index]);
-      const image = h("img", { class: "pixelated", src: address, alt: t("compare.picture", { run: details[which].name, kimg: kimg(nimg) }) });
-      image.addEventListener("error", () => explain(address));
+      const { address, nimg } = sheet(which, shown);
+      const image = h("img", { class: "pixelated", src: address, alt: t("compare.picture", { run: details[which].name, kimg: kimgExact(nimg) }) });
+      image.addEventListener("error", () => explain(image, address), { once: true });
       return image;
     };
-    const caption = (which, before = "") => h("figcaption", { class: "small" }, `${before}${label(details[which])} · ${t("compare.at", { kimg: kimg(sheet(which, places[index]).nimg) })}`);
+    const caption = (which, before = "") => h("figcaption", { class: "small" }, `${before}${label(details[which])} · ${t("compare.at", { kimg: kimgExact(sheet(which, shown).nimg) })}`);
     const figure = (which) => h("figure", null, picture(which), caption(which));
     replace(problem);
     pictures.dataset.view = chosen.view;
@@ -127,11 +140,16 @@ export function comparePair({ params, label }) {
     wipe(wiper.value);
   }
 
-  /** Says why a sheet could not be drawn. */
-  async function explain(address) {
+  /** Says why a picture is not there; one that is there now is shown: the server drops sheets for newer ones. */
+  async function explain(image, address) {
+    if (!image.isConnected) return;
     const own = turn;
     const error = await get(address).then(() => null, (reason) => reason);
-    if (!error || own !== turn) return;
+    if (own !== turn || !image.isConnected) return;
+    if (!error) {
+      image.src = address;
+      return;
+    }
     replace(problem, errorBox(error));
     replace(pictures); // none can be seen
   }
@@ -165,9 +183,9 @@ export function comparePair({ params, label }) {
   /** Cards of at least two runs; what is shown is read anew where one of the two has other pictures or has ended. */
   function setRuns(cards) {
     const known = new Map(cards.map((card) => [card.run, card]));
-    const [first, second] = known.keys();
-    if (!known.has(chosen.a)) chosen.a = first;
-    if (!known.has(chosen.b)) chosen.b = second;
+    for (const [which, other] of [["a", "b"], ["b", "a"]]) {
+      if (!known.has(chosen[which])) chosen[which] = [...known.keys()].find((run) => run !== chosen[other]);
+    }
     for (const [which, select] of Object.entries(selects)) {
       keyed(select, cards, (card) => card.run, (card) => h("option", { value: card.run }, label(card)));
       select.value = chosen[which];
@@ -185,6 +203,7 @@ export function comparePair({ params, label }) {
     setRuns,
     close() {
       turn++;
+      drawSoon.cancel();
       for (const chart of charts) chart.close();
     },
   };

@@ -3,9 +3,9 @@
 import { get, session, url } from "../api.js";
 import { commandBox } from "../command.js";
 import { h, replace } from "../dom.js";
-import { kimg } from "../format.js";
+import { kimgExact } from "../format.js";
 import { t } from "../i18n.js";
-import { errorBox } from "../messages.js";
+import { runAddress } from "../jobs.js";
 import { newest, settled } from "../newest.js";
 import { gestures, navigate, setParams } from "../router.js";
 import { createBookmarks } from "./explore_bookmarks.js";
@@ -16,7 +16,7 @@ import { createMap } from "./explore_map.js";
 import { createNearest } from "./explore_nearest.js";
 import { createPhoto } from "./explore_photo.js";
 import { createPicture } from "./explore_picture.js";
-import { createView, exploreAddress } from "./explore_view.js";
+import { createView, exploreAddress, viewError } from "./explore_view.js";
 
 const ADDRESS_MS = 120;
 const COMMAND_MS = 250;
@@ -36,7 +36,8 @@ export default {
     try {
       about = await get("/api/explore", { of, snapshot: params.get("snapshot") });
     } catch (error) {
-      replace(place, errorBox(error));
+      const { of: _, snapshot, ...fields } = Object.fromEntries(params);
+      replace(place, viewError(error, of, fields));
       place.removeAttribute("role");
       return undefined;
     }
@@ -59,8 +60,8 @@ function head(sources, of, about = null) {
       h("label", { class: "row small" }, h("span", { class: "muted" }, t("explore.snapshot")),
         h("select", { on: { change: (event) => navigate(exploreAddress(of, event.target.value)) } },
           snapshots.map((one) => h("option", { value: one.name, selected: one.name === about.snapshot },
-            t(one.best ? "explore.snapshot.best" : "explore.snapshot.kimg", { n: kimg(one.nimg) }))))),
-    about?.snapshot && h("a", { class: "button quiet small", href: `/run?run=${encodeURIComponent(of).replaceAll("%2F", "/")}` }, t("explore.to_run")),
+            t(one.best ? "explore.snapshot.best" : "explore.snapshot.kimg", { n: kimgExact(one.nimg) }))))),
+    about?.snapshot && h("a", { class: "button quiet small", href: runAddress(of) }, t("explore.to_run")),
   );
 }
 
@@ -101,10 +102,10 @@ function show(page, { sources, about, mayWrite, params }) {
   tell(view.query());
   picture.first.then(() => page.isConnected && directions.load()); // which takes seconds of the same process
   return {
-    close() {
+    close(options) {
       write.cancel();
       tell.cancel();
-      for (const part of [picture, map, bookmarks, photo]) part.close();
+      for (const part of [picture, map, directions, bookmarks, photo, nearest]) part.close(options);
     },
     restore: (other) => (other.get("snapshot") ?? view.snapshot) === view.snapshot && view.restore(other),
   };

@@ -18,6 +18,7 @@ export function createDirections({ view, about, mayWrite }, onFound) {
   const found = new Map(); // method -> [{name, share}]
   let named = {};
   const sliders = new Map();
+  const leaving = new AbortController();
   const list = h("div", { class: "explore-directions" });
   const reset = h("button", { type: "button", class: "button quiet small", on: { click: () => view.change({ moves: new Map() }) } }, t("explore.directions.reset"));
   const buttons = about.methods.map((method) =>
@@ -72,7 +73,7 @@ export function createDirections({ view, about, mayWrite }, onFound) {
 
   async function find(method) {
     if (found.has(method) || !about.methods.includes(method)) return;
-    const { n, shares, names } = await get("/api/explore/directions", { of: view.of, snapshot: view.snapshot, method });
+    const { n, shares, names } = await get("/api/explore/directions", { of: view.of, snapshot: view.snapshot, method }, { signal: leaving.signal });
     named = names;
     found.set(method, Array.from({ length: Math.min(n, MOST) }, (_, i) => ({ name: `${method}:${i}`, share: shares[i] })));
   }
@@ -115,5 +116,9 @@ export function createDirections({ view, about, mayWrite }, onFound) {
       list,
     ),
     load,
+    /** In another language the page asks for the same again, which is found only once. */
+    close({ again = false } = {}) {
+      if (!again) leaving.abort();
+    },
   };
 }

@@ -11,6 +11,7 @@ import { dataPng } from "../pictures.js";
 export function createNearest({ view, mayWrite }) {
   const place = h("div", { class: "stack", "aria-live": "polite" });
   const button = h("button", { type: "button", class: "button", disabled: !mayWrite, title: mayWrite ? null : t("shell.reading_only"), on: { click: find } }, icon("search"), t("explore.nearest.find"));
+  const leaving = new AbortController();
   let asked = "";
 
   async function find() {
@@ -18,7 +19,7 @@ export function createNearest({ view, mayWrite }) {
     button.disabled = true;
     replace(place, h("p", { class: "small muted" }, h("span", { class: "live-dot" }), " ", t("explore.nearest.finding")));
     try {
-      show(await post("/api/explore/nearest", { of: view.of, snapshot: view.snapshot, view: view.fields() }));
+      show(await post("/api/explore/nearest", { of: view.of, snapshot: view.snapshot, view: view.fields() }, { signal: leaving.signal }));
     } catch (error) {
       replace(place, errorBox(error));
     }
@@ -47,5 +48,6 @@ export function createNearest({ view, mayWrite }) {
     element: h("section", { class: "panel stack explore-nearest", "aria-labelledby": "nearest-title" },
       h("div", { class: "section-head" }, h("h2", { id: "nearest-title" }, t("explore.nearest.title")), button),
       h("p", { class: "small muted" }, t("explore.nearest.hint")), place),
+    close: () => leaving.abort(),
   };
 }

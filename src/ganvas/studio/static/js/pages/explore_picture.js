@@ -5,10 +5,10 @@ import { h, icon, replace, setText } from "../dom.js";
 import { integer, number } from "../format.js";
 import { sharpenSmall } from "../images.js";
 import { t } from "../i18n.js";
-import { errorBox } from "../messages.js";
 import { newest, settled } from "../newest.js";
 import { fetchPicture, showBlob } from "../pictures.js";
 import { range } from "../range.js";
+import { viewError } from "./explore_view.js";
 
 const MOST_SEED = 2 ** 53 - 1;
 const RANDOM_SEEDS = 1_000_000;
@@ -36,7 +36,7 @@ export function createPicture({ view, about, channel }) {
       image.dataset.query = JSON.stringify(query);
       replace(message);
     } catch (error) {
-      replace(message, errorBox(error));
+      replace(message, viewError(error, view.of, view.fields()));
     } finally {
       shown();
     }

@@ -1,5 +1,9 @@
 /** What Explore shows: a generator, a place in its latent space, and the two directions of the map. */
 
+import { h } from "../dom.js";
+import { t } from "../i18n.js";
+import { errorBox } from "../messages.js";
+
 const PLAIN = ["seed", "class", "truncation", "mix", "layers", "noise", "place"];
 const OF_SEED = ["seed", "class", "truncation", "mix", "layers"];
 
@@ -108,3 +112,9 @@ export function exploreAddress(of, snapshot = "", fields = {}) {
   const query = new URLSearchParams({ of, ...(snapshot ? { snapshot } : {}), ...fields });
   return `/explore?${query.toString().replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%2C", ",").replaceAll("%3D", "=")}`;
 }
+
+/** An error; where the snapshot of a view is gone, as one that a training has replaced, with a link to the newest one. */
+export const viewError = (error, of, fields) => [
+  errorBox(error),
+  error.field === "snapshot" && h("p", null, h("a", { href: exploreAddress(of, "", fields) }, t("explore.snapshot.newest"))),
+];

@@ -1,12 +1,14 @@
 /** The head of a run: what it is, how far it is, and what can be done with it. */
 
 import { post } from "../api.js";
+import { copyText } from "../command.js";
 import { h, icon, replace, setAttribute, setText } from "../dom.js";
-import { ago, bytes, duration, integer, number } from "../format.js";
+import { ago, bytes, duration, number } from "../format.js";
 import { t } from "../i18n.js";
 import { waitFor } from "../jobs.js";
 import { progressText } from "../progress.js";
 import { toast, toastError } from "../toast.js";
+import { exploreAddress } from "./explore_view.js";
 
 const CHANGE_MS = 60_000;
 const LOOK_MS = 100;
@@ -42,19 +44,10 @@ export function createHead(detail, mayWrite) {
     const job = await waitFor(await post("/api/evaluate", { run: card.run }), (one) => one.state !== "running");
     toast(t(job.state === "done" ? "run.evaluated" : "run.evaluate.stopped"));
   });
-  const copy = h("button", { type: "button", class: "button", title: detail.command, "aria-label": t("run.copy.label"), on: { click: copyCommand } }, icon("copy"), t("run.copy"));
+  const copy = h("button", { type: "button", class: "button", title: detail.command, "aria-label": t("run.copy.label"), on: { click: () => copyText(detail.command, () => toast(detail.command)) } }, icon("copy"), t("run.copy"));
   const link = (name, key) => h("a", { class: "button", target: "_blank", rel: "noopener" }, icon(name), t(key));
   const [report, film] = [link("report", "run.report"), link("play", "run.film")];
-  const explore = h("a", { class: "button", href: `/explore?of=${encodeURIComponent(card.run).replaceAll("%2F", "/")}` }, icon("move"), t("run.explore"));
-
-  async function copyCommand() {
-    try {
-      await navigator.clipboard.writeText(detail.command);
-      toast(t("run.copied"));
-    } catch {
-      toast(detail.command);
-    }
-  }
+  const explore = h("a", { class: "button", href: exploreAddress(card.run) }, icon("move"), t("run.explore"));
 
   /** Until then the button stays busy: a second click would ask for the same again. */
   async function changed(isThere) {
@@ -114,7 +107,7 @@ export function createHead(detail, mayWrite) {
       [t("run.data"), height ? `${card.data} · ${height}×${width}${channels > 1 ? "" : ` ${t("run.grey")}`}` : card.data],
       [t("run.shown"), progressText(card)],
       running && card.seconds_left !== null && [t("run.left"), duration(card.seconds_left)],
-      card.images_per_s && [t("run.speed"), t("runs.per_s", { n: integer(card.images_per_s) })],
+      card.images_per_s && [t("run.speed"), t("runs.per_s", { n: number(card.images_per_s) })],
       card.quality !== null && card.quality !== undefined && [t("run.quality"), number(card.quality)],
       card.bytes && [t("runs.size"), bytes(card.bytes)],
       !running && [t("run.changed"), ago(card.changed)],

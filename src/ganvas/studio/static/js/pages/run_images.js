@@ -2,7 +2,7 @@
 
 import { commandBox, quoted } from "../command.js";
 import { h, icon, inFrame, replace, setText } from "../dom.js";
-import { kimg, number } from "../format.js";
+import { kimgExact, number } from "../format.js";
 import { t } from "../i18n.js";
 import { ImageCache } from "../images.js";
 import { lastUpTo } from "../scale.js";
@@ -50,10 +50,12 @@ export function createImages(detail, time) {
     wanted = { url, label };
     if (loading) return;
     loading = true;
-    for (let one = null; one !== wanted; ) {
+    for (let one = null; wanted && one !== wanted; ) {
       one = wanted;
       const image = await cache.load(one.url).catch(() => null); // being written, or gone: the picture before stays
-      if (image && one === wanted) place(image, one.label);
+      if (one !== wanted) continue;
+      if (image) place(image, one.label);
+      else wanted = null; // the next time that it is asked for it may be there
     }
     loading = false;
   }
@@ -82,8 +84,8 @@ export function createImages(detail, time) {
       setText(caption, t("run.real_caption"));
       show(detail.reals, t("run.real_alt", { name: detail.data }));
     } else {
-      setText(caption, t("run.grid_caption", { kimg: kimg(grid.nimg) }));
-      show(grid.url, t("run.grid_alt", { kimg: kimg(grid.nimg) }));
+      setText(caption, t("run.grid_caption", { kimg: kimgExact(grid.nimg) }));
+      show(grid.url, t("run.grid_alt", { kimg: kimgExact(grid.nimg) }));
       clearTimeout(timer);
       timer = setTimeout(() => preload(index, NEIGHBOURS), IDLE_MS);
     }
@@ -99,13 +101,13 @@ export function createImages(detail, time) {
     if (snapshot.dataset.shown === key) return;
     snapshot.dataset.shown = key;
     if (!one) {
-      replace(snapshot, h("p", { class: "muted small" }, next ? t("run.snapshot.next", { kimg: kimg(next.nimg) }) : t("run.snapshot.none")));
+      replace(snapshot, h("p", { class: "muted small" }, next ? t("run.snapshot.next", { kimg: kimgExact(next.nimg) }) : t("run.snapshot.none")));
       return;
     }
     replace(
       snapshot,
       h("p", { class: "small" },
-        h("span", { class: "muted" }, t("run.snapshot")), " ", h("strong", null, t("run.snapshot.at", { kimg: kimg(one.nimg) })), " ",
+        h("span", { class: "muted" }, t("run.snapshot")), " ", h("strong", null, t("run.snapshot.at", { kimg: kimgExact(one.nimg) })), " ",
         one.best && h("span", { class: "badge", "data-severity": "healthy" }, icon("healthy"), t("run.snapshot.best")),
         one.quality !== null && one.quality !== undefined && h("span", { class: "muted" }, ` ${t("run.snapshot.quality", { quality: number(one.quality) })}`)),
       commandBox(`ganvas sample ${quoted(one.path)}`),
@@ -113,6 +115,7 @@ export function createImages(detail, time) {
   }
 
   const end = time.on(["at"], draw);
+  document.addEventListener("reconnected", draw);
   setGrids(grids);
 
   function setGrids(list) {
@@ -145,6 +148,7 @@ export function createImages(detail, time) {
     close() {
       clearTimeout(timer);
       draw.cancel();
+      document.removeEventListener("reconnected", draw);
       end();
     },
   };

@@ -1,7 +1,8 @@
 /** The page of runs: a card for each, live; filter, sort, clean-up. */
 
-import { get, session, stream } from "../api.js";
+import { get, session } from "../api.js";
 import { h, icon, keyed, replace, setText } from "../dom.js";
+import { followRuns } from "../follow_runs.js";
 import { bytes } from "../format.js";
 import { t } from "../i18n.js";
 import { errorBox } from "../messages.js";
@@ -45,24 +46,12 @@ async function open(main, params) {
   };
   const parts = layOut(page, state, () => draw(parts, state));
   draw(parts, state);
-  const closeStream = stream("/api/runs/stream", {}, {
-    runs({ changed = [], removed = [] }) {
-      for (const card of changed) state.runs.set(card.run, card);
-      for (const run of removed) {
-        state.runs.delete(run);
-        state.chosen?.delete(run);
-      }
+  const closeStream = followRuns(state.runs, {
+    onChange() {
+      for (const run of state.chosen ?? []) if (!state.runs.has(run)) state.chosen.delete(run);
       draw(parts, state);
     },
-    lost: () => parts.page.classList.add("lost"),
-    open() {
-      if (!parts.page.classList.contains("lost")) return;
-      parts.page.classList.remove("lost");
-      get("/api/runs").then((fresh) => {
-        state.runs = new Map(fresh.runs.map((card) => [card.run, card]));
-        draw(parts, state);
-      }, () => {});
-    },
+    onLost: (isLost) => parts.page.classList.toggle("lost", isLost),
   });
   const clock = setInterval(() => draw(parts, state), MINUTE_MS); // each card says how long ago its run has changed
   return () => {

@@ -1,7 +1,7 @@
 /** The card of a run. It is updated in place, so that nothing flickers while it trains. */
 
 import { h, icon, replace, setAttribute, setText } from "../dom.js";
-import { ago, bytes, duration, integer, number, percent } from "../format.js";
+import { ago, bytes, duration, number, percent } from "../format.js";
 import { t } from "../i18n.js";
 import { sharpenSmall, showImage } from "../images.js";
 import { runAddress } from "../jobs.js";
@@ -73,7 +73,7 @@ export function updateCard(element, card, state) {
   setText(parts.done, progressText(card));
   const facts = [
     [t("runs.quality"), card.quality === null || card.quality === undefined ? "–" : number(card.quality)],
-    [t("runs.speed"), card.images_per_s ? t("runs.per_s", { n: integer(card.images_per_s) }) : "–"],
+    [t("runs.speed"), card.images_per_s ? t("runs.per_s", { n: number(card.images_per_s) }) : "–"],
     [t("runs.size"), card.bytes ? bytes(card.bytes) : "–"],
   ];
   replace(parts.facts, facts.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
