@@ -113,8 +113,8 @@ def measure_with_ganvas(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
         extraction.extract_features(iterate_batches(side, np.arange(len(side))), eye, count=len(side))
         for side in (a, b)
     )
-    distance = kernel_distances([x], y, 0, [(SUBSETS, SUBSET_SIZE)])[0]
-    return {"frechet": frechet_distance(compute_moments(x), compute_moments(y)), "kernel": distance[0]}
+    [kernel] = kernel_distances([x], y, 0, [(SUBSETS, SUBSET_SIZE)])
+    return {"frechet": frechet_distance(compute_moments(x), compute_moments(y)), "kernel": kernel}
 
 
 def measure_with_torchmetrics(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
