@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,7 @@ from ganvas.data import sources
 from ganvas.errors import GanvasError
 from ganvas.evaluation import reference_features
 from ganvas.evaluation.evaluation import evaluate
+from ganvas.evaluation.reference_features import Memo
 from ganvas.files import make_folder, write_json
 from ganvas.recipes import RECIPES, Recipe
 from ganvas.runs.folder import Run
@@ -510,3 +512,40 @@ def test_earlier_evaluations_against_other_real_images_are_repeated(
     rows.by_run["small", "old"]["evaluation"] = real_images("f", "old")
     rows.renew_evaluations(progress=False)
     assert repeated == ["old", "old", "current", "now"], "none is known to be current"
+    path = Path(shutil.copytree(job.run.path, "on earlier images"))
+    edit_config(path, data={**job.run.metadata["data"], "fingerprint": "e"})
+    row = {"path": str(path), "problem": "", "evaluation": real_images("e", "old")}
+    rows.by_run["small", "on earlier images"] = row
+    rows.renew_evaluations(progress=False)
+    assert len(repeated) == 4, "its images are gone"
+
+
+def test_stopped_or_failing_renewal_keeps_the_earlier_evaluation(
+    complete: tuple[Candidate, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, problem in ((MemoryError(), "Its evaluation ended, MemoryError"), (KeyboardInterrupt(), "")):
+
+        def fail(*_: object, error: BaseException = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(measurements, "evaluate_run", fail)
+        rows = Rows(Path("c/evaluations"), measurements.EvaluationSettings(count=200, device="cpu"), None)
+        for name in ("old", "now"):
+            row = {"path": str(complete[1].run.path), "problem": "", "evaluation": real_images("f", name)}
+            rows.by_run["small", name] = row
+        with suppress(KeyboardInterrupt):
+            rows.renew_evaluations(progress=False)
+        assert rows.by_run["small", "old"]["evaluation"] == real_images("f", "old")
+        assert rows.by_run["small", "old"]["problem"].startswith(problem)
+
+
+def test_evaluation_against_changed_data_is_kept_while_they_stay(complete: tuple[Candidate, Job]) -> None:
+    path, data = complete[1].run.path, complete[1].run.metadata["data"]
+    edit_config(path, data={**data, "fingerprint": "of the training"})
+    run, settings = Run(path), measurements.EvaluationSettings(count=200, device="cpu")
+    folder = Path("c/evaluations") / measurements._cache_key(run, settings)
+    make_folder(folder)
+    for against, kept in ((data["fingerprint"], True), ("of the training", True), ("of a time between", False)):
+        write_json(folder / "evaluation.json", real_images(against, ""))
+        found = measurements.read_evaluation(run, settings, Path("c/evaluations"), Memo())
+        assert (found is not None) == kept, against

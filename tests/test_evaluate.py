@@ -182,10 +182,10 @@ def test_run_whose_images_were_replaced_says_so(tmp_path: Path, write_images: Ca
 
     found = measure()
     assert found.memorisation is not None
-    assert not [note for note in found.notes if "has other images" in note]
+    assert not [note for note in found.notes if "have changed" in note]
     path = write_images(60, 8, 8)
     found = measure()
-    assert found.notes[0].startswith(f"{path} has other images now than this generator was trained on")
+    assert found.notes[0].startswith(f"The images of {path}, their classes or the names of these have changed")
     assert (found.memorisation, found.panel) == (None, None)
     assert found.protocol["reference"]["count"] == 30
     write_images(40, 16, 12).rename(path)

@@ -22,7 +22,7 @@ from ganvas.errors import GanvasError
 from ganvas.files import format_bytes
 from ganvas.runs import cleaning, overview
 from ganvas.runs.folder import Run
-from ganvas.runs.lock import lock_run
+from ganvas.runs.lock import lock_comparison, lock_run
 from ganvas.runs.overview import list_runs
 from ganvas.training.start import train
 
@@ -283,11 +283,12 @@ def test_comparison_is_removed_by_the_same_rules(runs: Path, older: bool) -> Non
     with pytest.raises(GanvasError, match=r"evaluations/notes\.txt"):
         cleaning.remove(["a-vs-b"], folder="comparisons")
     note.unlink()
-    with (
-        lock_run(comparison / "runs" / "00000-small-digits"),
-        pytest.raises(GanvasError, match="trained right now"),
-    ):
-        cleaning.remove([comparison])
+    for lock in (lock_run(comparison / "runs" / "00000-small-digits"), lock_comparison(comparison)):
+        with lock, pytest.raises(GanvasError, match="trained right now"):
+            cleaning.remove([comparison])
+    again = lock_comparison(comparison)
+    with lock_comparison(comparison), pytest.raises(GanvasError, match="is making the comparison"), again:
+        pass
     assert [removal.reason for removal in cleaning.remove(["a-vs-b"], folder="comparisons")] == ["a comparison"]
     assert not comparison.exists()
 

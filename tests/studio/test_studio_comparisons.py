@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +23,10 @@ from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.files import write_json
 from ganvas.recipes import get_recipe
-from ganvas.runs.lock import lock_run
+from ganvas.runs.lock import lock_comparison, lock_run
 from ganvas.runs.log import append_json
 from ganvas.studio import comparisons as endpoints
+from ganvas.studio import stopping
 from ganvas.studio.answers import Refusal
 from ganvas.studio.comparison_progress import find_part, find_progress
 from ganvas.studio.runs import make_card
@@ -102,23 +105,58 @@ def test_a_finished_comparison_has_its_sentence_its_report_and_its_command(tmp_p
 
 
 def test_a_comparison_of_another_studio_is_running_and_a_second_one_is_not_started(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "two" / "runs", "digits-seed0", lines=1)
-    (tmp_path / "two" / "plan.json").write_text("{}")
+    """From its beginning to its end, also while it trains nothing; not where one of its runs is resumed alone."""
+    folder = tmp_path / "two"
+    run = make_run(folder / "runs", "digits-seed0", lines=1)
+    (folder / "plan.json").write_text("{}")
     with serving(tmp_path) as studio:
         with lock_run(run):
             (found,) = comparisons(studio)
-            assert (found["job"], found["training"], found["progress"]) == (None, "0/two/runs/digits-seed0", None)
+            assert (found["job"], found["elsewhere"], found["progress"]) == (None, False, None)
+        with lock_comparison(folder), lock_run(run):
+            (found,) = comparisons(studio)
+            assert (found["job"], found["elsewhere"], found["progress"]) == (None, True, None)
             reply = post(studio, "compare", BODY | {"data": "mnist"})
             assert (reply.status, reply.json["error"]["what"]) == (409, "The comparison two is running already.")
             command = f"ganvas compare {' '.join(WORDS)} --json"
-            write_json(tmp_path / "two" / "report.json", {"reproduce": {"command": command}})
+            write_json(folder / "report.json", {"reproduce": {"command": command}})
             (found,) = comparisons(studio)
             assert (found["progress"]["trainings"], found["progress"]["name"]) == (4, "digits-seed0")
-            write_json(tmp_path / "two" / "report.json", {"reproduce": {"command": "ganvas compare 'digits --seeds"}})
+            write_json(folder / "report.json", {"reproduce": {"command": "ganvas compare 'digits --seeds"}})
             (found,) = comparisons(studio)
-            assert (found["training"], found["progress"]) == ("0/two/runs/digits-seed0", None)
+            assert (found["elsewhere"], found["progress"]) == (True, None)
         (found,) = comparisons(studio)
-        assert (found["training"], found["progress"]) == (None, None)
+        assert (found["elsewhere"], found["progress"]) == (False, None)
+
+
+def test_a_comparison_of_another_process_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "PAUSE", 0.05)
+    folder = tmp_path / "two"
+    make_run(folder / "runs", "digits-seed0", lines=1)
+    (folder / "plan.json").write_text("{}")
+    code = f"""
+import signal, sys
+from pathlib import Path
+from ganvas.runs.lock import lock_comparison
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+with lock_comparison(Path({str(folder)!r})):
+    print("held", flush=True)
+    sys.stdin.readline()
+print(len(asked))
+"""
+    with serving(tmp_path) as studio:
+        assert post(studio, "stop", {"comparison": "0/two"}).status == 409
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            (found,) = comparisons(studio)
+            assert post(studio, "stop", {"comparison": found["folder"]}).json == {"stopping": True, "job": None}
+            process.stdin.close()
+            assert process.stdout.read() == "1\n"
 
 
 WORDS = ["digits", "mlp", "--data", "digits", "--minutes", "2", "--seeds", "2"]

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -385,34 +384,3 @@ print(len(count))
         assert process.stdout.read() == "1\n"
     with pytest.raises(Refusal, match="not being trained"):
         stopping.stop_holder(run)
-
-
-def test_a_comparison_is_asked_to_end_and_not_only_the_training_that_it_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = RUNS / "run"
-    run.mkdir(parents=True)
-    trains = f"""
-import sys
-from filelock import FileLock
-with FileLock({str(run / ".lock")!r}):
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
-    compares = f"""
-import signal, subprocess, sys
-asked = []
-signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-ended = subprocess.run([sys.executable, "-c", {trains!r}, {stopping.WORKER!r}]).returncode
-print(ended, len(asked))
-"""
-    monkeypatch.setattr(stopping, "PAUSE", 0.05)
-    for name, found in (("compare", True), ("other", False)):
-        with subprocess.Popen(
-            [sys.executable, "-c", compares, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert process.stdout.readline() == "held\n"
-            with nullcontext() if found else pytest.raises(Refusal, match="The comparison that trains run was not"):
-                stopping.stop_holder(run, comparison=True)
-            process.stdin.close()
-            assert process.stdout.read() == f"0 {int(found)}\n"

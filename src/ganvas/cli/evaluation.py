@@ -1,5 +1,6 @@
 """`ganvas evaluate` and `ganvas diagnose`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -61,6 +62,8 @@ def evaluate(
             make_console().print(found)
     finally:  # saved also if nobody reads what is printed, and printed also if it cannot be saved
         evaluation.save_evaluation(found, run if is_run(run.path) else None, panel)
+    if panel is not None and found.panel is None:
+        print(f"Note: {panel} is not drawn: no copies of training images were looked for.", file=sys.stderr)
 
 
 def diagnose(

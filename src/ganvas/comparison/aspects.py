@@ -66,5 +66,10 @@ def is_positive(runs: Sequence[Row], measure: str) -> bool:
 
 def on_one_device(runs: Sequence[Row]) -> bool:
     """Whether all runs ended on one known device, so that their speed, memory and minutes can be compared."""
-    devices = {run.get("device") for run in runs}
-    return len(devices) < 2 and None not in devices
+    devices = known_devices(runs)
+    return len(devices) == 1 and None not in devices
+
+
+def known_devices(runs: Sequence[Row]) -> set[str | None]:
+    """The devices on which runs ended; None for one of an older version. A run that did not end says nothing."""
+    return {run.get("device") for run in runs if run.get("device") or run["state"] == "complete"}

@@ -41,6 +41,7 @@ from ganvas.reading import read_json
 from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
+from ganvas.runs.lock import lock_comparison
 from ganvas.values import to_flag, to_text, to_whole
 
 MAX_SHOWN = 8
@@ -186,12 +187,13 @@ def compare(
         settings = dataclasses.replace(settings, features=_default_features(own, opened))
         settings.check()
     path = make_comparison_folder(out, compared)
-    plan = _make_plan(path, own, limit, seeds, auto, quiet)
-    planned = {candidate.name: candidate for candidate, _ in plan}
-    own = [planned.get(candidate.name, candidate) for candidate in own]
-    rows = Rows(path / "evaluations", settings, limit)
-    builder = _ComparisonBuilder(path, " against ".join(compared), own, imported, plan, rows, quiet, command)
-    return builder.run({"workers": workers, "ray": ray, "gpus_per_run": gpus_per_run})
+    with lock_comparison(path):
+        plan = _make_plan(path, own, limit, seeds, auto, quiet)
+        planned = {candidate.name: candidate for candidate, _ in plan}
+        own = [planned.get(candidate.name, candidate) for candidate in own]
+        rows = Rows(path / "evaluations", settings, limit)
+        builder = _ComparisonBuilder(path, " against ".join(compared), own, imported, plan, rows, quiet, command)
+        return builder.run({"workers": workers, "ray": ray, "gpus_per_run": gpus_per_run})
 
 
 @dataclass

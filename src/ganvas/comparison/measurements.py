@@ -138,18 +138,21 @@ def prepare_real_images(options: DataOptions, settings: EvaluationSettings, real
     extract_reference(real, n, settings.features, settings.weights, device, real_cache).prepare()
 
 
-def read_evaluation(run: Run, settings: EvaluationSettings, folder: Path) -> dict[str, Any] | None:
+def read_evaluation(run: Run, settings: EvaluationSettings, folder: Path, real_cache: Memo) -> dict[str, Any] | None:
     """The evaluation of the newest snapshot that `evaluate_run` saved in `folder`.
 
-    None if there is none, or if it met other images than those of the training.
+    None if there is none, or if its real images are neither those of the training nor those that are there now.
 
     Raises:
-        GanvasError: there is no snapshot yet.
+        GanvasError: there is no snapshot yet, or the data have changed and cannot be opened.
     """
     with suppress(OSError, ValueError, KeyError, TypeError):
         value = read_json(folder / _cache_key(run, settings) / "evaluation.json")
-        if value["protocol"]["reference"]["fingerprint"] == run.metadata["data"]["fingerprint"]:
+        against = value["protocol"]["reference"]["fingerprint"]
+        if against == run.metadata["data"]["fingerprint"]:
             return value
+        now = open_reference_once(run.config.dataset.options(), settings.count, real_cache)
+        return value if against == now.train.fingerprint else None
     return None
 
 
@@ -189,6 +192,8 @@ def evaluate_run(
     )  # fmt: skip
     if (pairs := draw_closest_pairs(evaluation)) is not None:
         image_io.save_image(pairs, folder / "closest.png")
+    else:
+        (folder / "closest.png").unlink(missing_ok=True)  # of an earlier evaluation
     real = open_reference_once(run.config.dataset.options(), settings.count, real_cache)
     _save_images(run, folder, real, real_cache, settings.device)
     value = {**evaluation.to_json(), "images": folder.name, "held_out": real.held_out.fingerprint}

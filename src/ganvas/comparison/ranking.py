@@ -16,6 +16,7 @@ from ganvas.comparison.aspects import (
     aspect_value,
     is_independent,
     is_positive,
+    known_devices,
     on_one_device,
 )
 from ganvas.comparison.significance import CONFIDENCE, PairTest, adjust_holm, central_value, compare_pair
@@ -251,10 +252,11 @@ def _remarks_on_independence(evaluated: Sequence[Row], metric: str) -> Iterator[
 def _remarks_on_devices(evaluated: Sequence[Row]) -> Iterator[str]:
     """Where equal minutes were not spent on one known device."""
     if _shared_budget_kind(evaluated) == "minutes" and not on_one_device(evaluated):
-        known = sorted({run["device"] for run in evaluated if run.get("device")})
-        unknown = [] if all(run.get("device") for run in evaluated) else ["devices that are not recorded"]
+        devices = known_devices(evaluated)
+        names = sorted(filter(None, devices))
+        names += [] if devices and None not in devices else ["devices that are not recorded"]
         yield (
-            f"The budgets are equal in minutes, on {_join_names(known + unknown)}: a faster device trains on more "
+            f"The budgets are equal in minutes, on {_join_names(names)}: a faster device trains on more "
             "images in the same time."
         )
 

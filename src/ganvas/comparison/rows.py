@@ -1,6 +1,6 @@
 """The rows of a comparison, one for each run: all that is measured of it, or why it is not."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,11 +13,14 @@ from ganvas.comparison.jobs import Outcome, format_crash, is_out_of_memory
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.data import DataOptions
 from ganvas.errors import GanvasError
-from ganvas.evaluation.reference_features import Memo
+from ganvas.evaluation.reference_features import Memo, identify
 from ganvas.runs.folder import Run
 
 CRASHES = (RuntimeError, MemoryError, OSError)
 """Errors in one evaluation that must not end the others, such as a GPU without enough memory."""
+
+STOPPED = "the comparison was stopped before its evaluation; the same command evaluates it"
+"""The problem of a run that was complete before the user stopped the comparison."""
 
 
 @dataclass
@@ -75,20 +78,21 @@ class Rows:
             row["flops"] = self.costs[candidate.name]["flops_per_image"]["training"] * row["nimg"]
             row |= {"diagnosis": measurements.diagnose_run(run), "curves": measurements.read_curves(run)}
             row["trend"] = measurements.read_trend(run)
-            row["evaluation"] = measurements.read_evaluation(run, self.settings, self.folder)
+            row["evaluation"] = measurements.read_evaluation(run, self.settings, self.folder, self.real_cache)
             if row["evaluation"] is None and stopped:
-                row["problem"] = "the comparison was stopped before its evaluation; the same command evaluates it"
+                row["problem"] = STOPPED
             elif row["evaluation"] is None:
                 self._evaluate(row, run, progress)
 
     def renew_evaluations(self, *, progress: bool) -> None:
         """Repeats those earlier evaluations whose real images or classifier are not those of the others any more."""
-        by_data: dict[DataOptions, list[tuple[Run, dict[str, Any]]]] = {}
+        by_data: dict[Hashable, list[tuple[Run, dict[str, Any]]]] = {}
         for row in self.by_run.values():
             run = Run(Path(row["path"]))
             with _note_problems(row, run):
                 if row["evaluation"]:
-                    by_data.setdefault(run.config.dataset.options(), []).append((run, row))
+                    data = identify(run.config.dataset.options()), run.metadata["data"]["fingerprint"]
+                    by_data.setdefault(data, []).append((run, row))
         for own in by_data.values():
             sides = [measurements.real_side(row["evaluation"]) for _, row in own]
             new = {side for side, (run, _) in zip(sides, own, strict=True) if str(run.path) in self.evaluated}
@@ -96,15 +100,18 @@ class Rows:
                 continue
             for side, (run, row) in zip(sides, own, strict=True):
                 if side not in new:
-                    row["evaluation"] = None
                     with _note_problems(row, run):
                         self._evaluate(row, run, progress)
 
     def _evaluate(self, row: dict[str, Any], run: Run, progress: bool) -> None:
+        try:
+            row["evaluation"] = measurements.evaluate_run(
+                run, self.settings, self.folder, real_cache=self.real_cache, progress=progress
+            )
+        except KeyboardInterrupt:
+            row["problem"] = row["problem"] or ("" if row["evaluation"] else STOPPED)
+            raise
         self.evaluated.add(str(run.path))
-        row["evaluation"] = measurements.evaluate_run(
-            run, self.settings, self.folder, real_cache=self.real_cache, progress=progress
-        )
 
 
 @contextmanager

@@ -170,8 +170,8 @@ def evaluate(
     notes = independence.make_notes(protocol, labelled=labelled)
     if changed:
         notes += (
-            f"{reference.source} has other images now than this generator was trained on: it is compared with these, "
-            "and copies of training images are not looked for.",
+            f"The images of {reference.source}, their classes or the names of these have changed since this generator "
+            "was trained: it is compared with what is there now, and copies of training images are not looked for.",
         )
     notes += subject.notes + _make_notes(n, wanted, sample.features.shape[1], reference, real.classifier)
     biased = n <= sample.features.shape[1]

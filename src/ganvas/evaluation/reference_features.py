@@ -73,12 +73,17 @@ class ReferenceFeatures:
 
 
 def open_reference_once(options: DataOptions, count: int, memo: Memo, held_out: str | None = None) -> Reference:
-    """`open_reference`, opened once: a relative path and an absolute one are the same."""
+    """`open_reference`, opened once."""
+    key = "reference", identify(options), count, held_out
+    return memo.get(key, lambda: open_reference(options, count, held_out=held_out))
+
+
+def identify(options: DataOptions) -> tuple[DataOptions, str]:
+    """Equal for options that open the same set: by a relative path or an absolute one."""
     path, same = expand_user(options.source), options
     if not options.source.startswith(("hf:", f"{STACKED}:")) and os.path.exists(path):
         same = replace(options, source=str(real_path(path)))
-    key = "reference", same, path.name, count, held_out  # a set has the name of its file, also where that is a link
-    return memo.get(key, lambda: open_reference(options, count, held_out=held_out))
+    return same, path.name  # a set has the name of its file, also where that is a link
 
 
 def counting_classifier_once(real: Reference, memo: Memo, progress: bool = False) -> Extractor | None:

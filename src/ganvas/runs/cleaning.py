@@ -13,7 +13,7 @@ from ganvas.errors import GanvasError
 from ganvas.files import Removal, apply_removals, disk_usage, find_leftovers
 from ganvas.reading import near_paths, read_json
 from ganvas.runs.folder import Run
-from ganvas.runs.lock import is_being_trained, lock_run
+from ganvas.runs.lock import is_being_trained, lock_comparison, lock_run
 from ganvas.runs.names import NUMBER
 from ganvas.runs.overview import find_runs, is_run_folder, summarise
 from ganvas.values import real_path
@@ -30,7 +30,7 @@ _RUN = (
 """The files and folders/ that a training, the commands on it and the studio write into a run."""
 
 _COMPARISON = (
-    rf"report\.(html|json|csv)|plan\.json|runs/(\.marker-[0-9a-f]{{32}}|[^/]+/({_RUN})?)?"
+    rf"report\.(html|json|csv)|plan\.json|\.lock|runs/(\.marker-[0-9a-f]{{32}}|[^/]+/({_RUN})?)?"
     r"|evaluations/([0-9a-f]{16}/(evaluation\.json|(closest|interpolation|classes)\.png)?)?"
 )
 """Those of a comparison."""
@@ -62,6 +62,8 @@ def remove(runs: Sequence[Run | Path | str], *, folder: Path | str = "runs", dry
     if not dry_run:
         for removal in removals:
             with ExitStack() as locks:
+                if not is_run_folder(removal.path):
+                    locks.enter_context(lock_comparison(removal.path))
                 for path in find_runs(removal.path):
                     locks.enter_context(lock_run(path))
                 apply_removals([removal])
@@ -162,7 +164,7 @@ def _check_removable(path: Path) -> None:
             expected="only what a training writes",
             fix="move it elsewhere first.",
         )
-    for run in map(Run, find_runs(path)):
+    for run in map(Run, {path, *find_runs(path)}):  # a comparison is locked too
         if is_being_trained(run.path):
             raise GanvasError(f"{run} is being trained right now.", fix="stop its training first.")
 

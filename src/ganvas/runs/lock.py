@@ -1,7 +1,7 @@
-"""The lock of a run folder: one process trains it at a time."""
+"""The locks of the folders of runs and comparisons: one process trains in them at a time."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,29 +13,41 @@ WAIT_SECONDS = 0.2
 """Seconds to wait for a lock that `is_being_trained` holds for a moment."""
 
 
-@contextmanager
-def lock_run(run: Path) -> Iterator[None]:
+def lock_run(run: Path) -> AbstractContextManager[None]:
     """Locks a run, by its folder, for this process within the block.
 
     Raises:
         GanvasError: another process is training it.
     """
-    lock = FileLock(file := run / ".lock")
+    fix = "wait for it, stop it, or start another run with --new."
+    return _lock(run, GanvasError(f"Another process is training {run} right now.", fix=fix))
+
+
+def lock_comparison(folder: Path) -> AbstractContextManager[None]:
+    """Locks a comparison, by its folder, for this process within the block.
+
+    Raises:
+        GanvasError: another process is making it.
+    """
+    fix = "wait for it, stop it, or choose another --out."
+    return _lock(folder, GanvasError(f"Another process is making the comparison {folder} right now.", fix=fix))
+
+
+@contextmanager
+def _lock(folder: Path, refusal: GanvasError) -> Iterator[None]:
+    lock = FileLock(file := folder / ".lock")
     if file.exists() and not file.is_file():
         raise GanvasError(
-            f"{file} is {'a folder' if file.is_dir() else 'no regular file'}, so {run} cannot be locked.",
+            f"{file} is {'a folder' if file.is_dir() else 'no regular file'}, so {folder} cannot be locked.",
             expected="an empty file, or none",
             fix="remove it: Ganvas did not write it.",
         )
     try:
         lock.acquire(timeout=WAIT_SECONDS)
     except Timeout:
-        raise GanvasError(
-            f"Another process is training {run} right now.",
-            fix="wait for it, stop it, or start another run with --new.",
-        ) from None
+        raise refusal from None
     except OSError as error:
-        raise explain_os_error(error, run) from error
+        raise explain_os_error(error, folder) from error
     try:
         yield
     finally:
@@ -43,7 +55,7 @@ def lock_run(run: Path) -> Iterator[None]:
 
 
 def is_being_trained(run: Path) -> bool:
-    """Whether another process holds the lock of the run; False where the lock cannot be read."""
+    """Whether another process holds the lock of a run or comparison; False where the lock cannot be read."""
     if not (run / ".lock").exists():
         return False
     try:

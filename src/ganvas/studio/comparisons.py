@@ -64,8 +64,7 @@ async def _list(studio: "Studio", request: Request) -> Response:
 def find_comparisons(studio: "Studio") -> list[dict[str, Any]]:
     """Every folder of a comparison with its trainings, if any were written: running ones first, then the newest.
 
-    One runs as a job of this studio, or elsewhere, as that of a studio before this one; then `training` is the key of
-    the run that is being trained.
+    One runs as a job of this studio, or `elsewhere`: in a terminal, or as a job of a studio before this one.
     """
     cards: dict[Path, list[Card]] = defaultdict(list)
     for card in studio.runs.cards():
@@ -76,19 +75,19 @@ def find_comparisons(studio: "Studio") -> list[dict[str, Any]]:
     plans = [file.parent for folder in studio.folders.paths for file in (folder / FOLDER).glob("*/plan.json")]
     begun = {path for path in plans if studio.folders.key(path)}
     found = [_describe(studio, path, cards[path], jobs.get(path)) for path in {*cards, *jobs, *begun}]
-    return sorted(found, key=lambda one: (bool(one["job"] or one["training"]), one["changed"]), reverse=True)
+    return sorted(found, key=lambda one: (bool(one["job"] or one["elsewhere"]), one["changed"]), reverse=True)
 
 
 def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) -> dict[str, Any]:
     cards = sorted(cards, key=lambda card: card["name"])
     sentence, command = _read_report(path) if studio.folders.key(path / "report.json") else (None, None)
-    training = None if job else next((card["run"] for card in cards if _is_trained(card)), None)
+    elsewhere = job is None and is_being_trained(path)
     if job:
         command = commands.quote(["ganvas", *job.words])
-    words = job.words if job else _words_of(command) if training else []
+    words = job.words if job else _words_of(command) if elsewhere else []
     return {
         "folder": studio.folders.key(path), "name": path.name, "path": str(path),
-        "job": job.id if job else None, "training": training, "stopping": bool(job and job.stopped),
+        "job": job.id if job else None, "elsewhere": elsewhere, "stopping": bool(job and job.stopped),
         "changed": max((card["changed"] for card in cards), default=job.began if job else _planned_at(path)),
         "runs": [{name: card[name] for name in _SHOWN} | {"part": find_part(card)} for card in cards],
         "progress": find_progress(words, path, cards) if words else None,
@@ -96,11 +95,6 @@ def _describe(studio: "Studio", path: Path, cards: list[Card], job: Job | None) 
         "report": file_url(cards[0]["run"], path / "runs" / cards[0]["name"] / "report.html") if cards else None,
         "command": command.removesuffix(" --json") if command else None,
     }  # fmt: skip
-
-
-def _is_trained(card: Card) -> bool:
-    """Whether a run is being trained at this moment: its card may say so for some seconds more."""
-    return card["state"] == "training" and is_being_trained(Path(card["folder"]) / card["name"])
 
 
 def _words_of(command: str | None) -> list[str]:
@@ -191,7 +185,7 @@ def _read(studio: "Studio", body: Mapping[str, Any]) -> tuple[list[str], list[st
 
 def _begin(studio: "Studio", names: list[str], words: list[str], name: Any) -> dict[str, Any]:
     for one in find_comparisons(studio):
-        if one["training"]:
+        if one["elsewhere"]:
             raise too_many(f"The comparison {one['name']} is running already.", "compare", 1)
     path = reserve(studio.folders.folder(0) / FOLDER, name, "-vs-".join(names)[:60].rstrip("-."))
     try:

@@ -1,9 +1,8 @@
-"""Stops a training that another program started: the process that holds the run's lock is asked once, as by Ctrl-C."""
+"""Stops a training or comparison that another program started: the process that holds its lock is asked once."""
 
 import os
 import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,57 +13,39 @@ from ganvas.studio.answers import Refusal
 LOOKS, PAUSE = 3, 0.15
 """How often, and at what interval in seconds, it is looked who has the lock open: others open it for a moment."""
 
-WORKER = "ganvas.comparison.worker"
-"""The module of a process that a comparison trains in."""
-
 _asked: set[tuple[int, float]] = set()
 """(process, time of its start) of those that were asked: a second time would end them without saving."""
 
 
-def stop_holder(run: Path, comparison: bool = False) -> None:
-    """Sends SIGTERM to the process that trains a run: its state is saved; of several under torchrun, all stop with it.
+def stop_holder(path: Path) -> None:
+    """Sends SIGTERM to the process that trains a run or makes a comparison; it saves its state, as at Ctrl-C.
+
+    Of several processes under torchrun, all stop with it.
 
     Another studio may do the same: a second SIGTERM changes nothing, a second SIGINT would end it without saving.
 
-    Args:
-        run: its folder.
-        comparison: send it to the comparison that trains the run, which stops all its trainings.
-
     Raises:
-        Refusal: the run is not being trained, or by a process of another user or machine; or by no comparison.
+        Refusal: the folder is not locked, or by a process of another user or machine.
     """
-    if not is_being_trained(run):
-        raise Refusal(409, f"{run.name} is not being trained.", expected="a run that is being trained")
-    holders = _find_holders(run)
+    if not is_being_trained(path):
+        raise Refusal(409, f"{path.name} is not being trained.", expected="a run or comparison that is going on")
+    holders = _find_holders(path)
     if len(holders) != 1:
         raise Refusal(
             409,
-            f"The process that trains {run.name} was not found{' for certain' if holders else ''}.",
+            f"The process that trains {path.name} was not found{' for certain' if holders else ''}.",
             expected="a process of this user on this machine",
             fix="press Ctrl-C in its terminal.",
         )
-    process = _find_comparison(holders[0], run) if comparison else holders[0]
+    [process] = holders
     if (which := (process.pid, process.create_time())) not in _asked:
         _asked.add(which)
         process.send_signal(signal.SIGTERM)
 
 
-def _find_comparison(process: psutil.Process, run: Path) -> psutil.Process:
-    with suppress(psutil.Error):
-        parent = process.parent()
-        if parent is not None and WORKER in process.cmdline() and "compare" in parent.cmdline():
-            return parent
-    raise Refusal(
-        409,
-        f"The comparison that trains {run.name} was not found.",
-        expected="ganvas compare, of this user on this machine",
-        fix="press Ctrl-C in its terminal.",
-    )
-
-
-def _find_holders(run: Path) -> list[psutil.Process]:
+def _find_holders(path: Path) -> list[psutil.Process]:
     """The processes of this user that keep the lock open: is_being_trained has it open for 0.05 s at the most."""
-    lock, own = (run / ".lock").stat(), os.getuid() if hasattr(os, "getuid") else None
+    lock, own = (path / ".lock").stat(), os.getuid() if hasattr(os, "getuid") else None
     found: dict[int, psutil.Process] = {}
     for look in range(LOOKS):
         if look:

@@ -228,16 +228,16 @@ def _resume(studio: "Studio", body: Mapping[str, Any]) -> Job:
 
 
 def _stop(studio: "Studio", body: Mapping[str, Any]) -> dict[str, Any]:
-    """Asks a job or a run to end, once; or the comparison that trains a run, which would go on with the next one."""
+    """Asks a job, a run or a comparison to end, once."""
     if body.get("job") is not None:
         job = studio.jobs.find(to_text(body["job"], "job", "the id of a job"))
     else:
-        run = find_run(studio, body.get("run"))
-        job = studio.jobs.job_of(run.path)
-        if job is None or job.kind != "train":
+        path = find_run(studio, body.get("comparison", body.get("run"))).path
+        job = studio.jobs.job_of(path)
+        if job is None or job.kind not in ("train", "compare"):
             from ganvas.studio.stopping import stop_holder  # psutil, which no page needs before
 
-            stop_holder(run.path, comparison=to_flag(body.get("comparison", False), "comparison"))
+            stop_holder(path)
             return {"stopping": True, "job": None}
     studio.jobs.stop(job)
     return {"stopping": True, "job": studio.jobs.describe(job)}

@@ -14,7 +14,7 @@ const RUNNING_MS = 1500;
 const RESTING_MS = 10_000;
 
 /** Whether it goes on, as a job of the server or as that of one before it. */
-const goesOn = (comparison) => Boolean(comparison.job || comparison.training);
+const goesOn = (comparison) => Boolean(comparison.job || comparison.elsewhere);
 
 /** Returns {element, refresh, close}; it looks again by itself, more often while one is running. */
 export function comparisonList({ mayWrite }) {
@@ -54,7 +54,7 @@ export function comparisonList({ mayWrite }) {
     stop.addEventListener("click", async () => {
       stop.disabled = true;
       try {
-        await post("/api/stop", shown.job ? { job: shown.job } : { run: shown.training, comparison: true });
+        await post("/api/stop", shown.job ? { job: shown.job } : { comparison: shown.folder });
         toast(t("run.stopping"));
       } catch (error) {
         toastError(error);
