@@ -20,6 +20,9 @@ from playwright.sync_api import Page, Route, expect
 from serving import PIXEL
 from studio_site import HOSTILE, Site, Watch
 
+LOADED = "() => [...document.querySelectorAll('figure img')].every((one) => one.complete && one.naturalWidth)"
+"""Whether the pictures of both runs are there."""
+
 
 def remove_at_once(run: Path, site: Site) -> None:
     """Removes a run that a page looks at: of one that is half there it would ask for what is gone."""
@@ -55,7 +58,7 @@ def test_two_runs_are_compared(visit: Callable[..., Page], site: Site) -> None:
         seeds.press("Enter")
         page.wait_for_url("**seeds=0-3**")
         expect(page.locator("figure img").first).to_have_attribute("src", re.compile("/sheet.*seeds=0-3"))
-        page.wait_for_function("() => [...document.querySelectorAll('figure img')].every((one) => one.naturalWidth)")
+        page.wait_for_function(LOADED)
         seeds.fill("")
         seeds.press("Enter")
         start = page.get_by_role("button", name="Start the comparison")
@@ -162,6 +165,7 @@ def test_sheets_are_asked_for_once_the_slider_rests(visit: Callable[..., Page], 
     page.goto("/compare?a=0/second&seeds=0-3")
     caption = page.locator("figcaption").first
     expect(caption).to_contain_text("19 kimg")
+    page.wait_for_function(LOADED)
     before = len(asked)
     page.get_by_role("slider", name="Images shown").evaluate(
         """(slider) => {
@@ -173,6 +177,7 @@ def test_sheets_are_asked_for_once_the_slider_rests(visit: Callable[..., Page], 
     )
     expect(page.locator("output[for=compare-kimg]")).to_have_text("11 kimg")
     expect(caption).to_contain_text("11 kimg")
+    page.wait_for_function(LOADED)
     assert len(asked) <= before + 2
 
 
@@ -210,6 +215,29 @@ def test_a_running_comparison_says_what_it_does_before_its_first_pictures(visit:
         expect(card).to_contain_text(text)
         bar = card.get_by_role("progressbar", name="Progress of the comparison")
         assert bar.get_attribute("value") == value
+
+
+COMPARISONS = """async () => {
+    const { comparisonList } = await import("/static/js/pages/compare_list.js");
+    window.comparisons = comparisonList({ mayWrite: true });
+    document.querySelector("main").append(window.comparisons.element);
+}"""
+
+
+def test_a_comparison_that_goes_on_after_a_stop_can_be_stopped_again(visit: Callable[..., Page]) -> None:
+    page, shown = visit("/diagnose"), COMPARISON | {"progress": None}
+    page.route("**/api/comparisons", lambda route: route.fulfill(json={"comparisons": [shown]}))
+    page.route("**/api/stop", partial(Route.fulfill, json={}))
+    page.evaluate(COMPARISONS)
+    stop = page.locator("article").get_by_role("button", name="Stop")
+    stop.click()
+    expect(stop).to_be_disabled()
+    shown |= {"job": None}
+    page.evaluate("() => window.comparisons.refresh()")
+    expect(stop).to_be_hidden()
+    shown |= {"job": "2"}
+    page.evaluate("() => window.comparisons.refresh()")
+    expect(stop).to_be_enabled()
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
 from ganvas.studio import data, diagnosis, places, work, worker
 from ganvas.studio.answers import Refusal, refuse
+from ganvas.studio.app import Studio
 from ganvas.studio.folders import Folders
 from ganvas.studio.uploads import Uploads
 from ganvas.studio.worker import Worker
@@ -307,6 +308,24 @@ def test_work_for_a_page_that_has_gone_is_dropped(helper: Any, monkeypatch: pyte
         assert Path("next").exists()
 
     run_with(Worker(), work_)
+
+
+def test_the_explorer_goes_on_after_a_page_has_gone(helper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper("nap", "time.sleep(0.3)")
+    monkeypatch.setattr(worker, "GRACE_SECONDS", 0.05)
+
+    async def work_(one: Worker) -> None:
+        running = asyncio.create_task(one.call("nap", 20))
+        while one._process is None:
+            await asyncio.sleep(0.01)
+        first = one._process
+        running.cancel()
+        await one.call("nap", 20)
+        assert one._process is first
+        assert running.cancelled()
+
+    Path("runs").mkdir()
+    run_with(Studio(Folders([Path("runs")])).explorer, work_)
 
 
 def test_an_idle_worker_ends(helper: Any, monkeypatch: pytest.MonkeyPatch) -> None:

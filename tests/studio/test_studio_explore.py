@@ -23,6 +23,7 @@ from ganvas import sampling
 from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.runs.cleaning import find_foreign
+from ganvas.runs.folder import Run
 from ganvas.studio import bookmarks, direction_names, explore, explore_long, explore_work, generators
 from ganvas.studio import live as module
 from ganvas.studio.answers import Refusal
@@ -372,6 +373,40 @@ def test_a_view_that_is_none_is_refused(served: Served, wrong: dict[str, str]) -
 def test_films_are_named_by_their_content_alone(served: Served) -> None:
     for name in ("../../config.json", "a.gif", "0" * 12 + ".npz", "0" * 12 + ".gif", "0" * 12 + ".gif/..", "x" * 999):
         assert ask(served, "/film", of=STYLES, name=name).status == 404
+
+
+def test_a_snapshot_that_goes_while_it_is_asked_for_is_said_to_be_gone(
+    served: Served, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(runs / "styles", runs / "going"))
+    old, kept = run / "snapshots" / "000000.200", run / "kept"
+    call, find = served.studio.explorer.call, generators.snapshots_of
+    shutil.copytree(old, kept)
+
+    def find_and_remove(run: Run) -> Iterator[Path]:
+        yield from find(run)
+        shutil.rmtree(old)
+
+    async def remove_and_call(*given: Any, **arguments: Any) -> Any:
+        shutil.rmtree(old)
+        return await call(*given, **arguments)
+
+    for place, name, other in (
+        (generators, "snapshots_of", find_and_remove),
+        (served.studio.explorer, "call", remove_and_call),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, other)
+            gone = ask(served, "/picture", of="0/going", snapshot=old.name)
+        assert (gone.status, gone.json["error"].get("field")) == (404, "snapshot")
+        assert "take the newest" in gone.json["error"]["fix"]
+        shutil.copytree(kept, old)
+    shutil.rmtree(old)
+    with pytest.raises(GanvasError, match="not here any more"):
+        explore_work.load(str(old))
+    monkeypatch.setattr(explore, "snapshots_of", lambda run: [old, run.path / "snapshots" / "best"])
+    assert [one["name"] for one in ask(served, "", of="0/going").json["snapshots"]] == ["best"]
+    shutil.rmtree(run)
 
 
 def test_code_of_the_users_own_is_not_executed_without_the_token(

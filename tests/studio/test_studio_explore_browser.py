@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, Route, expect
 from studio_site import HOSTILE, Site, Watch, drop
 
 pytestmark = pytest.mark.slow
@@ -289,15 +289,39 @@ def test_a_snapshot_that_its_training_has_removed_leads_to_the_newest(visit: Vis
     watch.refusals = {404}
     run = Path(shutil.copytree(site.runs / HOSTILE, site.runs / "growing"))
     old = max((run / "snapshots").glob("0*"))
-    page = visit("/explore?of=0/growing")
+    page = visit("/explore?of=0/growing&y=pca:2")
     drawn(page, snapshot=old.name, seed="0")
+    page.wait_for_selector(".map-pad.drawn")  # what is asked for before has been answered
     old.rename(old.with_name("000900"))
     page.get_by_role("button", name="The next seed").click()
     expect(page.locator(".explore-message")).to_contain_text(f"has no snapshot '{old.name}'")
     newest = page.get_by_role("link", name="To the newest snapshot")
     newest.click()
     drawn(page, snapshot="000900", seed="1")
+    expect(page.get_by_label("Direction up the map")).to_have_value("pca:2")
     page.goto(f"/explore?of=0/growing&snapshot={old.name}&seed=2")
     expect(page.locator(".error-fix")).to_contain_text("take the newest")
     newest.click()
     drawn(page, snapshot="000900", seed="2")
+
+
+def test_a_page_that_was_left_asks_for_no_map(visit: Visit, watch: Watch) -> None:
+    page, held = visit("/quiz"), list[Route]()
+    page.route(re.compile("/directions.*method=sefa"), lambda route: held.append(route))
+    with page.expect_request(re.compile("/directions.*method=sefa")):
+        page.goto(f"{DIGITS}&y=sefa:0")
+    page.get_by_role("link", name="Quiz", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Questions on the lessons")
+    page.wait_for_timeout(400)  # longer than a map waits before it asks for its pictures
+    assert not any("/api/explore/map" in address for address in watch.requests)
+
+
+def test_another_language_drops_no_search_for_the_nearest_training_pictures(visit: Visit) -> None:
+    page, held, dropped = visit(DIGITS), list[Route](), list[Request]()
+    page.route("**/api/explore/nearest", lambda route: held.append(route))
+    with page.expect_request("**/api/explore/nearest"):
+        page.get_by_role("button", name="Nearest training pictures").click()
+    page.on("requestfailed", lambda request: dropped.append(request))
+    page.get_by_label("Language").select_option("fr")
+    expect(page.get_by_role("button", name="Images d’entraînement les plus proches")).to_be_visible()
+    assert not [request.url for request in dropped if "nearest" in request.url]

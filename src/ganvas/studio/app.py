@@ -79,6 +79,9 @@ TICKET_SECONDS = 120.0
 EXPLORER_SECONDS = 600.0
 """Time without a request after which generators are no longer kept in memory."""
 
+EXPLORER_GRACE_SECONDS = 30.0
+"""Time that work for a page that has gone may still take; then its process is ended, with all generators in memory."""
+
 for _suffix, _type in ((".js", "text/javascript"), (".css", "text/css"), (".svg", "image/svg+xml")):
     mimetypes.add_type(_type, _suffix)  # where the system has no table of types, or a wrong one
 
@@ -116,7 +119,8 @@ class Studio:
         self.jobs, self.jobs_text = Jobs(self.folders.key), "[]"
         self.uploads = Uploads(self.folders.uploads)
         self.worker, self.inspector = Worker(), Worker()
-        self.explorer, self.latest, self.lives = Worker(threads=None, idle=EXPLORER_SECONDS), Latest(), Lives()
+        self.explorer = Worker(threads=None, idle=EXPLORER_SECONDS, grace=EXPLORER_GRACE_SECONDS)
+        self.latest, self.lives = Latest(), Lives()
         self.games = Games()
         self._tickets: dict[str, float] = {}
 

@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,24 +82,43 @@ async def _view(studio: "Studio", request: Request, given: Mapping[str, Any] | N
     return await run_in_threadpool(read_view, studio, source, view)
 
 
+async def _call(studio: "Studio", source: Source, name: str, limit: float, **arguments: Any) -> Any:
+    """What a function of `explore_work` returns for a generator.
+
+    Raises:
+        GanvasError: as the function; that the snapshot is not there, where it was removed meanwhile.
+    """
+    try:
+        return await studio.explorer.call(f"explore_work.{name}", limit, path=source.path, **arguments)
+    except GanvasError:
+        await run_in_threadpool(find_source, studio, source.of, source.snapshot, may_write=True)
+        raise
+
+
 async def _list_sources(studio: "Studio", request: Request) -> Response:
     return answer({"sources": await run_in_threadpool(list_sources, studio)})
 
 
 async def _describe(studio: "Studio", request: Request) -> Response:
     source = await _source(studio, request)
-    found = await studio.explorer.call("explore_work.describe", DRAW_SECONDS, path=source.path)
+    found = await _call(studio, source, "describe", DRAW_SECONDS)
 
     def read_more() -> dict[str, Any]:
-        run = None if not source.snapshot else Run(source.kept.parent)
-        named = [] if run is None else [(path.name, read_card(path)["nimg"]) for path in snapshots_of(run)]
         return {
             "of": source.of, "snapshot": source.snapshot, "kept": str(source.kept),
-            "snapshots": [{"name": name, "nimg": nimg, "best": name == "best"} for name, nimg in named],
+            "snapshots": _read_snapshots(Run(source.kept.parent)) if source.snapshot else [],
             "formats": [{"suffix": suffix, "missing": _missing(suffix)} for suffix in FILMS],
         }  # fmt: skip
 
     return answer(found | await run_in_threadpool(read_more))
+
+
+def _read_snapshots(run: Run) -> list[dict[str, Any]]:
+    found = []
+    for path in snapshots_of(run):
+        with suppress(GanvasError):  # its training has just removed it
+            found.append({"name": path.name, "nimg": read_card(path)["nimg"], "best": path.name == "best"})
+    return found
 
 
 def _missing(suffix: str) -> str:
@@ -111,7 +131,7 @@ def _missing(suffix: str) -> str:
 async def _find_directions(studio: "Studio", request: Request) -> Response:
     source, method = await _source(studio, request), parameter(request, "method", "pca")
     to_choice(method, "method", METHODS)
-    work = partial(studio.explorer.call, "explore_work.find_directions", FIND_SECONDS, path=source.path, method=method)
+    work = partial(_call, studio, source, "find_directions", FIND_SECONDS, method=method)
     found = await while_connected(request, studio.latest.run("", work))
     return answer(found | {"names": await run_in_threadpool(direction_names.read, source.kept)})
 
@@ -125,9 +145,7 @@ async def _name_direction(studio: "Studio", request: Request) -> Response:
 
 async def _draw(studio: "Studio", request: Request) -> Response:
     view, quick = await _view(studio, request), request.query_params.get("quick") == "1"
-    work = partial(
-        studio.explorer.call, "explore_work.draw", DRAW_SECONDS, path=view.source.path, view=view.to_json(), quick=quick
-    )
+    work = partial(_call, studio, view.source, "draw", DRAW_SECONDS, view=view.to_json(), quick=quick)
     return await _draw_newest(studio, request.query_params.get("channel", "")[:40], work)
 
 
@@ -137,16 +155,14 @@ async def _draw_map(studio: "Studio", request: Request) -> Response:
         axes[name] = parameter(request, name)
         if as_direction(axes[name]) is None:
             raise Refusal(400, f"'{name}' is no direction.", expected="pca:0, sefa:3 …", field=name)
-    work = partial(
-        studio.explorer.call, "explore_work.draw_map", DRAW_SECONDS, path=view.source.path, view=view.to_json(), **axes
-    )
+    work = partial(_call, studio, view.source, "draw_map", DRAW_SECONDS, view=view.to_json(), **axes)
     return await _draw_newest(studio, f"map {request.query_params.get('channel', '')[:40]}", work)
 
 
 async def _draw_sheet(studio: "Studio", request: Request) -> Response:
     """The images of seeds by one snapshot."""
     source, seeds = await _source(studio, request), parameter(request, "seeds")
-    work = partial(studio.explorer.call, "explore_work.draw_sheet", DRAW_SECONDS, path=source.path, seeds=seeds[:200])
+    work = partial(_call, studio, source, "draw_sheet", DRAW_SECONDS, seeds=seeds[:200])
     return await _draw_newest(studio, f"sheet {request.query_params.get('channel', '')[:40]}", work)
 
 
@@ -167,9 +183,7 @@ async def _tell_command(studio: "Studio", request: Request) -> Response:
 async def _find_nearest(studio: "Studio", request: Request) -> Response:
     """Of a request with the token: the data may have to be read anew, or downloaded."""
     view = await _view(studio, request, await read_object(request))
-    work = partial(
-        studio.explorer.call, "explore_work.find_nearest", FIND_SECONDS, path=view.source.path, view=view.to_json()
-    )
+    work = partial(_call, studio, view.source, "find_nearest", FIND_SECONDS, view=view.to_json())
     return answer(await while_connected(request, studio.latest.run("", work)))
 
 

@@ -94,9 +94,16 @@ class Loaded:
 
 
 def load(path: str) -> Loaded:
-    """A generator, from memory if it was used recently and its files are the same."""
+    """A generator, from memory if it was used recently and its files are the same.
+
+    Raises:
+        GanvasError: it was removed, or cannot be loaded.
+    """
     file = weights_file(lookup.find_local(Path(path)))
-    status = os.stat(file)
+    try:
+        status = os.stat(file)
+    except FileNotFoundError:
+        raise GanvasError(f"{path} is not here any more.", fix="take the newest snapshot.") from None
     key = path, status.st_mtime_ns, status.st_size
     if key not in _kept:
         for old in [one for one in _kept if one[0] == path]:

@@ -58,17 +58,34 @@ def find_source(studio: "Studio", of: str, snapshot: str = "", may_write: bool =
     numbered = [one for one in usable if one != "best"]
     name = snapshot or (numbered or ["best"])[-1]
     if name not in usable:
-        raise Refusal(
-            404,
-            f"{run.path.name} has no snapshot {name[:100]!r}.",
-            fix="its training may have removed it for a newer one: take the newest.",
-            field="snapshot",
-        )
-    for file in (usable[name], *usable[name].iterdir()):
-        studio.folders.check_inside(file)
-    if read_card(usable[name]).get("sources") and not may_write:
+        raise _no_snapshot(run, name)
+    try:
+        has_code = _check_files(studio, usable[name])
+    except (FileNotFoundError, GanvasError):
+        if find_damage(usable[name]):  # its training has just removed it
+            raise _no_snapshot(run, name) from None
+        raise
+    if has_code and not may_write:
         raise Refusal(401, f"{run.path.name} is drawn by code of its own, for which the token is needed.", field="of")
     return Source(of, name, str(usable[name]), studio.folders.check_inside(run.path / KEPT))
+
+
+def _no_snapshot(run: Run, name: str) -> Refusal:
+    what = f"{run.path.name} has no snapshot {name[:100]!r}."
+    fix = "its training may have removed it for a newer one: take the newest."
+    return Refusal(404, what, fix=fix, field="snapshot")
+
+
+def _check_files(studio: "Studio", snapshot: Path) -> bool:
+    """Whether a snapshot is drawn by code of the user's own.
+
+    Raises:
+        Refusal: a file of it is a link that leads elsewhere.
+        GanvasError, FileNotFoundError: it is damaged, or was removed meanwhile.
+    """
+    for file in (snapshot, *snapshot.iterdir()):
+        studio.folders.check_inside(file)
+    return bool(read_card(snapshot).get("sources"))
 
 
 def snapshots_of(run: Run) -> Iterator[Path]:

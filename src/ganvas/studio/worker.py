@@ -42,10 +42,13 @@ class Worker:
         memory: bytes that it may use; by default MEMORY_SHARE of the machine's.
         threads: of its computations; None: as many as those of a command, so that its numbers are the same.
         idle: seconds without work after which it ends; by default IDLE_SECONDS.
+        grace: seconds that work may still take after its page has gone; by default GRACE_SECONDS.
     """
 
-    def __init__(self, memory: int | None = None, threads: int | None = 1, idle: float | None = None) -> None:
-        self._memory, self._threads, self._idle = memory, threads, idle
+    def __init__(
+        self, memory: int | None = None, threads: int | None = 1, idle: float | None = None, grace: float | None = None
+    ) -> None:
+        self._memory, self._threads, self._idle, self._grace = memory, threads, idle, grace
         self._turn, self._waiting = asyncio.Lock(), 0
         self._process: asyncio.subprocess.Process | None = None
         self._rest: asyncio.TimerHandle | None = None
@@ -56,7 +59,7 @@ class Worker:
     ) -> Any:
         """What a function of `ganvas.studio.work` returns, called in the child; "module.name" is one of another module.
 
-        A call that is cancelled while it waits for its turn is dropped; one that runs has GRACE_SECONDS to end.
+        A call that is cancelled while it waits for its turn is dropped; one that runs has `grace` seconds to end.
 
         Args:
             name: of the function.
@@ -83,7 +86,7 @@ class Worker:
                 return await asyncio.shield(task)
             except asyncio.CancelledError:
                 with suppress(Exception):
-                    await asyncio.wait_for(task, GRACE_SECONDS)
+                    await asyncio.wait_for(task, self._grace or GRACE_SECONDS)
                 raise
         finally:
             self._turn.release()

@@ -51,7 +51,8 @@ export function createTimeline(time, ready) {
     if (Number(slider.max) !== max) slider.max = max;
     slider.value = time.now;
     slider.style.setProperty("--part", Math.min(1, time.now / max));
-    const text = time.following ? kimg(time.now) : kimgExact(time.now);
+    const isGrid = !time.following && time.stops.includes(time.now);
+    const text = isGrid ? kimgExact(time.now) : kimg(time.now);
     setText(now, text);
     setText(all, t("run.of_kimg", { total: kimg(time.newest) }));
     setAttribute(slider, "aria-valuetext", `${text} kimg`);

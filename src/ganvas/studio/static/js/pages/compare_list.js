@@ -79,7 +79,8 @@ export function comparisonList({ mayWrite }) {
       report.hidden = !one.report;
       setAttribute(report, "href", one.report);
       stop.hidden = !isRunning;
-      if (one.stopping) stop.disabled = true;
+      if (!isRunning) stop.disabled = !mayWrite; // the card stays when the comparison goes on later
+      else if (one.stopping) stop.disabled = true;
       keyed(tiles, one.runs, (run) => run.run, makeRun, (tile, run) => tile.update(run));
       if (one.command !== shown?.command) replace(command, one.command && [h("p", { class: "small muted" }, t("compare.continues")), commandBox(one.command)]);
       shown = one;

@@ -19,6 +19,7 @@ export function createDirections({ view, about, mayWrite }, onFound) {
   let named = {};
   const sliders = new Map();
   const leaving = new AbortController();
+  let isClosed = false;
   const list = h("div", { class: "explore-directions" });
   const reset = h("button", { type: "button", class: "button quiet small", on: { click: () => view.change({ moves: new Map() }) } }, t("explore.directions.reset"));
   const buttons = about.methods.map((method) =>
@@ -47,6 +48,7 @@ export function createDirections({ view, about, mayWrite }, onFound) {
   const labelOf = ({ name, share }) => [named[name], name, percent(share)].filter(Boolean).join(" · ");
 
   function show() {
+    if (isClosed) return; // the map would ask for its pictures
     draw();
     onFound([...found.values()].flat().map((one) => ({ name: one.name, label: labelOf(one) })));
   }
@@ -118,6 +120,7 @@ export function createDirections({ view, about, mayWrite }, onFound) {
     load,
     /** In another language the page asks for the same again, which is found only once. */
     close({ again = false } = {}) {
+      isClosed = true;
       if (!again) leaving.abort();
     },
   };

@@ -48,6 +48,9 @@ export function createNearest({ view, mayWrite }) {
     element: h("section", { class: "panel stack explore-nearest", "aria-labelledby": "nearest-title" },
       h("div", { class: "section-head" }, h("h2", { id: "nearest-title" }, t("explore.nearest.title")), button),
       h("p", { class: "small muted" }, t("explore.nearest.hint")), place),
-    close: () => leaving.abort(),
+    /** In another language the page is opened again, and the training pictures are read only once. */
+    close({ again = false } = {}) {
+      if (!again) leaving.abort();
+    },
   };
 }

@@ -36,7 +36,7 @@ export function createPicture({ view, about, channel }) {
       image.dataset.query = JSON.stringify(query);
       replace(message);
     } catch (error) {
-      replace(message, viewError(error, view.of, view.fields()));
+      replace(message, viewError(error, view.of, { ...view.fields(), x: view.x, y: view.y }));
     } finally {
       shown();
     }
