@@ -73,6 +73,7 @@ def test_a_recipe_is_shown_with_what_it_sets(name: str, monkeypatch: pytest.Monk
 
 
 def test_an_unknown_recipe_is_refused_with_its_neighbour() -> None:
+    assert "'runs/x' is no recipe" in call_cli("recipes", "runs/x", check=1).stderr
     assert "did you mean 'dcgan'" in call_cli("recipes", "dcgn", check=1).stderr
 
 

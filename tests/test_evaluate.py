@@ -484,3 +484,16 @@ def test_evaluation_prints_as_a_table_without_arrays(other: evaluation.Evaluatio
     page = other._repr_html_()
     assert "<td" in page
     assert "Fréchet distance" in page
+
+
+def test_copies_of_images_that_a_generator_was_not_trained_on_are_not_looked_for(
+    write_images: Callable[..., Path],
+) -> None:
+    run = start.train(replace(tiny(write_images(60, 8, 8)), kimg=0.04), quiet=True)
+    other = write_images(80, 10, 8)
+    for against, looked in ((None, True), (str(run.config.dataset.data), True), (str(other), False)):
+        found = evaluate(run, against=against, features=nn.AdaptiveAvgPool2d(2), device="cpu", quiet=True)
+        assert (found.memorisation is not None) == looked, against
+        assert ("are not looked for" in " ".join(found.notes)) != looked
+        assert ("may have memorised" in " ".join(found.notes)) == looked
+        assert "too few for standard errors" in " ".join(found.notes)

@@ -338,3 +338,13 @@ def test_damaged_or_later_snapshot_is_refused(run: Run) -> None:
     card.write_text(card.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(GanvasError, match="later version"):
         load(run)
+
+
+def test_how_many_seeds_are_drawn_of_each_class_is_said(tmp_path: Path) -> None:
+    for seeds, which in (
+        ("0-15", "10 images in {}: the first seed in each"),
+        ("0-29", "30 images in {}: the first 3 seeds in each"),
+    ):
+        out = tmp_path / "grid.png"
+        said = call_cli("sample", "pretrained:digits28", "--seeds", seeds, "--out", out, check=0).stdout
+        assert said.strip() == f"{which.format(out)} of 10 classes"

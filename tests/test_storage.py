@@ -371,6 +371,23 @@ def test_default_names_fit_into_80_columns(runs: Path) -> None:
     assert max(map(len, table.splitlines())) <= 80
 
 
+def test_names_are_whole_beside_recipe_and_data(runs: Path) -> None:
+    for name in ("00001-stylegan-kaokore-faces-128", "mine"):  # the second does not say recipe and data
+        run = Path(shutil.copytree(runs / "00000-small-digits", runs / name))
+        text = (run / "config.json").read_text().replace('"name": "digits"', '"name": "kaokore-faces-128"', 1)
+        (run / "config.json").write_text(text)
+    table = run_cli("runs", COLUMNS="80").stdout
+    assert max(map(len, table.splitlines())) <= 80
+    assert {"00000-small-digits", "00001-stylegan-kaokore-faces-128", "mine"} <= set(table.split())
+
+
+def test_what_is_there_is_not_proposed(runs: Path) -> None:
+    for there in (runs, Path(".")):
+        refused = run_cli("runs", "--remove", there, check=1).stderr
+        assert " is no run." in refused
+        assert "did you mean" not in refused
+
+
 def test_unreadable_run_and_odd_names_are_printed(runs: Path) -> None:
     (copy(runs, "[red]odd") / "config.json").write_text("{")
     table = run_cli("runs").stdout

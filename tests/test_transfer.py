@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support import BATCH_NORM_IN_D, FAMILY_CASES, NARROW, call_cli, tiny
 
+import ganvas
 from ganvas.config import Network, TrainConfig, leaves, replace
 from ganvas.config.families import DCGAN, Projected, ResNet
 from ganvas.errors import GanvasError
@@ -453,3 +455,11 @@ def test_what_cannot_be_a_beginning_is_said(
 def test_another_family_is_refused(digits: Run) -> None:
     with pytest.raises(GanvasError, match="of the family mlp"):
         transfer.find_origin(replace(tiny(family="cnn"), init_from=str(digits.path)))
+
+
+def test_another_generator_alone_says_nothing_about_data(write_images: Callable[..., Path]) -> None:
+    """Neither its own pictures nor digits are taken without a word."""
+    data = write_images(40, 8, 8)
+    run = train(replace(tiny(data), kimg=0.04), recipe="mlp", quiet=True)
+    with pytest.raises(GanvasError, match=r"(?s)without --data\..*trained on .*pictures-8x8x1"):
+        ganvas.train(init_from=run.path, kimg=0.02)

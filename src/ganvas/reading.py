@@ -33,6 +33,8 @@ _MAX_ENTRIES = 10_000  # of a folder that are compared
 
 def near_paths(path: Path) -> str:
     """A fix for a path that does not exist: those of which the missing part is near to it by name; empty if none is."""
+    if path.exists():
+        return ""
     missing = path
     while not missing.parent.is_dir() and missing.parent != missing:
         missing = missing.parent

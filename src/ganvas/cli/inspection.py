@@ -11,10 +11,10 @@ from ganvas.cli.output import make_console, print_json
 from ganvas.config import to_json
 from ganvas.config.flags import to_words
 from ganvas.data.options import Channels, Fit, Split
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, did_you_mean
 from ganvas.progress import format_minutes
 from ganvas.recipes import RECIPES
-from ganvas.recipes.catalogue import get_recipe, own_knobs
+from ganvas.recipes.catalogue import own_knobs
 from ganvas.recipes.cpu import PRESETS, describe_time_needed, presets_by_length
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ def list_recipes(
         recipe: Only this one, with the knobs that it sets and its CPU presets; by default all.
         json: Print JSON, with every knob and the CPU presets.
     """
-    shown = {recipe: get_recipe(recipe)} if recipe else RECIPES
+    if recipe and recipe not in RECIPES:
+        fix = did_you_mean(recipe, RECIPES) or "ganvas recipes lists them; ganvas runs lists runs."
+        raise GanvasError(f"'{recipe}' is no recipe.", expected=f"one of {', '.join(RECIPES)}", fix=fix)
+    shown = {recipe: RECIPES[recipe]} if recipe else RECIPES
     if json:
         print_json(
             {

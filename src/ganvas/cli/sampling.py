@@ -167,7 +167,9 @@ def sample(
         images, across, names = request.grid(drawn, columns, scale)
     image_io.save_image(image_io.make_grid(images, across, row_names=names, scale=scale), out)
     if mix is None:
-        print(f"{len(images)} images in {out}")
+        of_classes = request.plain and len(truncation) == 1 and len(names) > 0
+        which = f": the first {'seed' if across == 1 else f'{across} seeds'} in each of {len(names)} classes"
+        print(f"{len(images)} images in {out}{which if of_classes else ''}")
         return
     of_rows = "the coarse layers" if layers is None or layers.isdecimal() else f"the layers {layers}"
     print(f"{len(request.names)} images in {out}, and those that are mixed at the left and at the top")

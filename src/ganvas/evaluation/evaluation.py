@@ -151,7 +151,7 @@ def evaluate(
         baselines = real.baselines.setdefault(i, {})
         values |= measure_groups.measure_group(group, sample, real.held_out, real.train, baselines)
     memorisation, panel = None, None
-    changed = against is None and reference.train.fingerprint != subject.trained_on
+    changed = subject.trained_on not in ("", reference.train.fingerprint)
     if real.training_features is not None and not changed:
         memorisation = compare_with_training(sample.features, real.training_features, n_pairs=min(CLOSEST_PAIRS, n))
         if real.training_pixels is not None:
@@ -170,10 +170,13 @@ def evaluate(
     notes = independence.make_notes(protocol, labelled=labelled)
     if changed:
         notes += (
-            f"The images of {reference.source}, their classes or the names of these have changed since this generator "
-            "was trained: it is compared with what is there now, and copies of training images are not looked for.",
+            "The real images are not those that this generator was trained on: copies of them are not looked for."
+            if against is not None
+            else f"The images of {reference.source}, their classes or the names of these have changed since this "
+            "generator was trained: it is compared with what is there now, and copies of training images are not "
+            "looked for.",
         )
-    notes += subject.notes + _make_notes(n, wanted, sample.features.shape[1], reference, real.classifier)
+    notes += subject.notes + _make_notes(n, wanted, sample.features.shape[1], reference, real.classifier, changed)
     biased = n <= sample.features.shape[1]
     return Evaluation(subject.name, ordered, memorisation, protocol, notes, panel, biased)
 
@@ -282,14 +285,19 @@ def _stack_pairs(subject: Subject, reference: Reference, memorisation: Memorisat
     return np.stack(pairs)
 
 
-def _make_notes(n: int, wanted: int, width: int, reference: Reference, classifier: Extractor | None) -> tuple[str, ...]:
-    """Warnings about n of the wanted images, with `width` features."""
+def _make_notes(
+    n: int, wanted: int, width: int, reference: Reference, classifier: Extractor | None, changed: bool
+) -> tuple[str, ...]:
+    """Warnings about n of the wanted images, with `width` features; `changed`: the real ones were not trained on."""
     notes = []
     if n < wanted and (n < FEW or wanted > COUNT):
         notes.append(
             f"{n:,} of {wanted:,} images are evaluated, as many as are held out ({reference.held_out_source}): "
             "--held-out names more."
         )
+    if n < measure_groups.MIN_IMAGES_FOR_ERROR:
+        least = measure_groups.MIN_IMAGES_FOR_ERROR
+        notes.append(f"{n:,} images are too few for standard errors, which need {least}.")
     if n <= width:
         notes.append(
             f"{n:,} images are fewer than the {width:,} features: the Fréchet distance is far above its limit; "
@@ -297,8 +305,8 @@ def _make_notes(n: int, wanted: int, width: int, reference: Reference, classifie
         )
     if reference.held_out is reference.train:
         notes.append(
-            f"{reference.train.name} has no held-out images: the baseline compares its two halves, both of which the "
-            "generator may have memorised. Name some with --held-out."
+            f"{reference.train.name} has no held-out images: the baseline compares its two halves"
+            f"{'' if changed else ', both of which the generator may have memorised'}. Name some with --held-out."
         )
     accuracy = None if classifier is None else classifier.facts.get("classifier_accuracy")
     if accuracy is not None and accuracy < 0.9:

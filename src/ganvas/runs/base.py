@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ganvas.config import Network, TrainConfig, replace
 from ganvas.config.families import StyleGAN
+from ganvas.errors import GanvasError
 from ganvas.files import to_path
 from ganvas.recipes import RECIPES, base_config, default_recipe, find_preset
 from ganvas.runs import lookup
@@ -35,7 +36,7 @@ def find_base(
             from the recipe's preset for them, but beside another generator only if that has its networks.
 
     Raises:
-        GanvasError: `what` is none of these, or the other generator cannot be used.
+        GanvasError: `what` is none of these, or the other generator cannot be used, or says nothing about data.
     """
     if isinstance(what, TrainConfig):
         return "config", what, None
@@ -51,6 +52,12 @@ def find_base(
         return recipe, recipe_base(recipe, init_from=init_from, minutes=minutes, device=device), None
     from ganvas.data.digits import NAMES  # with NumPy
 
+    if data is None and origin.data not in NAMES:
+        raise GanvasError(
+            f"--from {init_from} without --data.",
+            expected="the images to train on, which another generator does not bring along",
+            fix=f"--data FOLDER; that generator was trained on {origin.data or 'images without a name'}.",
+        )
     base = recipe_base(origin.recipe, init_from=init_from, minutes=minutes, device=device)
     config = replace(dataclasses.replace(base, network=origin.network), conditional=origin.conditional)
     if origin.spectral_norm is not None:  # without it few layers of D fit; it excludes clipping

@@ -171,7 +171,8 @@ def render(runs: Sequence[RunSummary], folder: Path) -> Any:
     table = Table(box=None, pad_edge=False)
     names = [one.path.relative_to(folder) if one.path != folder else folder for one in runs]
     shared = Path(os.path.commonpath([name.parent for name in names])) if len(names) > 1 else Path()
-    table.add_column("run", overflow="fold")
+    longest = max((len(str(name.relative_to(shared))) for name in names), default=0)
+    table.add_column("run", overflow="fold", min_width=min(longest, 32))  # others are broken before a name
     transferred = any(one.origin for one in runs)
     measured = any(one.quality is not None for one in runs)
     plain = all(_named_after(one) for one in runs if one.state != "unreadable")

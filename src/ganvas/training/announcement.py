@@ -1,5 +1,6 @@
 """What a run says at its start: notes about its data and configuration, its sizes and its cost; and where it ends."""
 
+import math
 import os
 import shlex
 import subprocess
@@ -55,7 +56,8 @@ def describe(
     processes = f" × {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     film = ", and their film" if config.runtime.plot else ""
     most = "at most" if config.minutes is None else "about"  # its speed may change
-    grids = 1 + round(config.total_images / config.snapshot_every())
+    rounds = math.ceil(config.total_images / config.images_per_round)
+    grids = 1 + math.ceil(rounds * config.images_per_round / config.snapshot_every())
     disk = max_disk_bytes(config, g, d) / 1e6
     lines += [
         f"{start} {run}",

@@ -160,6 +160,7 @@ class Monitor:
                 log.append_event(self._run.path, "diagnosis", line["nimg"], **finding.to_json())
             for name in changes.ended:
                 log.append_event(self._run.path, "diagnosis over", line["nimg"], name=name)
+                self._report(f"No longer found: {name}.")
         if self._on_failure == "warn" or last:
             return None
         return self._act(distributed.run_on_main(lambda: self._recovery.decide(line["nimg"])))
