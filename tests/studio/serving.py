@@ -2,9 +2,11 @@
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,3 +189,35 @@ def serving(*folders: Path, host: str = "127.0.0.1", **settings: Any) -> Iterato
         finally:
             server.end()
             thread.join()
+
+
+@contextmanager
+def holding(lock: str) -> Iterator[Callable[[], str]]:
+    """A process that holds a lock, an expression of Python, until the function is called.
+
+    That returns how often the process was sent SIGTERM, as a line.
+    """
+    code = f"""
+import signal, sys
+from pathlib import Path
+from ganvas.runs.lock import lock_comparison, lock_run
+count = []
+signal.signal(signal.SIGTERM, lambda *_: count.append(1))
+with {lock}:
+    print("held", flush=True)
+    sys.stdin.readline()
+print(len(count))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        given, told = process.stdin, process.stdout
+        assert told.readline() == "held\n"
+
+        def end() -> str:
+            given.close()
+            return told.read()
+
+        yield end

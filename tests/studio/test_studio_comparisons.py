@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 import pytest
 from asgi_client import Client, never_answer
 from PIL import Image
-from serving import Reply, Served, line, make_run, serving
+from serving import Reply, Served, holding, line, make_run, serving
 from starlette.applications import Starlette
 from support import tiny
 
@@ -134,29 +132,12 @@ def test_a_comparison_of_another_process_is_stopped(tmp_path: Path, monkeypatch:
     folder = tmp_path / "two"
     make_run(folder / "runs", "digits-seed0", lines=1)
     (folder / "plan.json").write_text("{}")
-    code = f"""
-import signal, sys
-from pathlib import Path
-from ganvas.runs.lock import lock_comparison
-asked = []
-signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-with lock_comparison(Path({str(folder)!r})):
-    print("held", flush=True)
-    sys.stdin.readline()
-print(len(asked))
-"""
     with serving(tmp_path) as studio:
         assert post(studio, "stop", {"comparison": "0/two"}).status == 409
-        with subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert process.stdout.readline() == "held\n"
+        with holding(f"lock_comparison(Path({str(folder)!r}))") as end:
             (found,) = comparisons(studio)
             assert post(studio, "stop", {"comparison": found["folder"]}).json == {"stopping": True, "job": None}
-            process.stdin.close()
-            assert process.stdout.read() == "1\n"
+            assert end() == "1\n"
 
 
 WORDS = ["digits", "mlp", "--data", "digits", "--minutes", "2", "--seeds", "2"]

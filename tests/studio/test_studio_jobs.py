@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 from asgi_client import Client
+from serving import holding
 from starlette.applications import Starlette
 from support import tiny
 
@@ -361,26 +361,10 @@ def test_a_real_training_is_started_and_stopped_by_two_studios(client: Client, s
 def test_who_holds_a_lock_is_found_and_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     run = RUNS / "run"
     run.mkdir(parents=True)
-    code = f"""
-import signal, sys
-from filelock import FileLock
-count = []
-signal.signal(signal.SIGTERM, lambda *_: count.append(1))
-with FileLock({str(run / ".lock")!r}):
-    print("held", flush=True)
-    sys.stdin.readline()
-print(len(count))
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        monkeypatch.setattr(stopping, "PAUSE", 0.05)
+    monkeypatch.setattr(stopping, "PAUSE", 0.05)
+    with holding(f"lock_run(Path({str(run)!r}))") as end:
         stopping.stop_holder(run)
         stopping.stop_holder(run)
-        process.stdin.close()
-        assert process.stdout.read() == "1\n"
+        assert end() == "1\n"
     with pytest.raises(Refusal, match="not being trained"):
         stopping.stop_holder(run)
