@@ -154,6 +154,22 @@ def test_the_report_shows_spread_ratios_curves_and_pictures(tmp_path: Path) -> N
     assert "No cell is complete yet" in empty
 
 
+def test_the_report_says_what_differs_between_cells(tmp_path: Path) -> None:
+    from minutes_parts.report import equal_quality, group, write_report
+
+    own, rival = make_result("fast", 10, 0, {1: 1000, 10: 10}), make_result("dcgan", 30, 0, {10: 140, 30: 100})
+    assert "another processor" not in equal_quality(group([own, rival]))
+    rival["machine"]["processor"] = "an older CPU"
+    rival["diagnosis"] = ["failure: D is too weak."]
+    assert "| `dcgan`, 30 min † | VGG-19 | 100 |" in equal_quality(group([own, rival]))
+    text = write_report([own, rival], tmp_path, tmp_path / "docs").read_text(encoding="utf-8")
+    assert "(†: on another processor, so that times compare roughly):" in text
+    assert "- `ganvas diagnose`, `dcgan`, 30 min, seed 0: failure: D is too weak." in text
+    later = make_result("fast", 10, 1, {1: 1000, 10: 10}) | {"knobs": {"optimisation": {"d_lr": 0.004}}}
+    with pytest.raises(SystemExit, match=r"kaokore-fast-10-\* are of unlike knobs"):
+        group([own, later])
+
+
 def test_few_pictures_are_spread_over_a_sorted_set() -> None:
     from minutes_parts.sets import few_rows
 
@@ -228,15 +244,17 @@ def test_any_pictures_are_a_set(tmp_path: Path, known_sets: dict[str, Any]) -> N
     file = tmp_path / "photos.npz"
     images = np.random.default_rng(0).integers(0, 256, (40, 80, 96, 3), np.uint8)
     np.savez(file, images=images, labels=np.arange(40) % 3)
-    assert add_set(file, None, 30, conditional=False) == "photos-30"
-    pictures = open_pictures("photos-30", tmp_path)
+    few, by_class = add_set(file, None, 30, conditional=False), add_set(file, "32", None, conditional=True)
+    assert (few[:10], by_class[:22]) == ("photos-30-", "photos-32-conditional-")
+    pictures = open_pictures(few, tmp_path)
     assert pictures.train.shape == (30, 3, 64, 77), "the size at which a CPU trains"
     assert pictures.held_out is not None
     assert len(pictures.reals) == len(pictures.held_out) == 10
-    assert add_set(file, "32", None, conditional=True) == "photos-32-conditional"
-    by_class = open_pictures("photos-32-conditional", tmp_path)
-    assert (by_class.conditional, by_class.train.shape) == (True, (40, 3, 32, 32))
-    assert {"photos-30", "photos-32-conditional"} <= set(known_sets)
+    conditional = open_pictures(by_class, tmp_path)
+    assert (conditional.conditional, conditional.train.shape) == (True, (40, 3, 32, 32))
+    (tmp_path / "elsewhere").mkdir()
+    other = add_set(file.rename(tmp_path / "elsewhere" / file.name), None, 30, conditional=False)
+    assert len({few, by_class, other} & set(known_sets)) == 3, "files of one name are sets of their own"
 
 
 @pytest.mark.usefixtures("known_sets")
@@ -254,9 +272,8 @@ def test_pictures_that_are_no_set(tmp_path: Path) -> None:
         add_set(few, None, 20, conditional=False)
     with pytest.raises(GanvasError, match="absent"):
         add_set(tmp_path / "absent", None, None, conditional=False)
-    few.rename(tmp_path / "mnist.npz")
-    with pytest.raises(GanvasError, match="is the name of a set already"):
-        add_set(tmp_path / "mnist.npz", None, None, conditional=False)
+    with pytest.raises(GanvasError, match="give --few or --conditional"):
+        add_set(few, None, 4, conditional=True)
 
 
 def test_results_of_other_sets_come_last(tmp_path: Path) -> None:

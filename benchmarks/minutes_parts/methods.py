@@ -28,9 +28,6 @@ from ganvas.runs.log import read_jsonl
 MARKS = (1, 2, 3, 5, 7.5, 10, 15, 20, 30)
 """Minutes after which pictures are judged, besides the end."""
 
-SNAPSHOTS_PER_MINUTE = 1
-"""Snapshots of a run, so that one is near each mark; at most one in 1,000 images. Their time counts as training."""
-
 BEFORE: dict[str, dict[str, Any]] = {
     "mlp-stable": {},
     "cnn-stable": {},
@@ -80,7 +77,8 @@ class Drawn:
 
     Attributes:
         minutes: the mark.
-        seconds: of training until then, by the clock; start-up, sampling and judging do not count.
+        seconds: of training until then, by the clock. Start-up, sampling and judging do not count; of recipes neither
+            do decoding, the trial of the speed, the first statistics and snapshots, which `--minutes` counts.
         cpu_seconds: of the process until then, its start-up included; None where the system does not say.
         images: real pictures shown until then.
         load_pictures: gives them, uint8 [n c h w].
@@ -164,7 +162,7 @@ def _train_recipe(
     if dry_run.returncode:
         raise SystemExit(f"{recipe} failed:\n{dry_run.stderr}")
     kimg_per_minute = 60 * json.loads(dry_run.stdout)["images_per_s"] / 1000
-    interval = str(max(1, round(kimg_per_minute / SNAPSHOTS_PER_MINUTE)))
+    interval = str(max(1, round(kimg_per_minute)))  # a snapshot near each mark
     every = ["--snapshot-kimg", interval, "--keep-kimg", interval, "--evaluate-every", "0"]
     quiet = ["--no-plot", "--quiet", "--out", str(work), "--name", "run"]
     cpu = _run([*command, *options, *length, *every, *quiet], work, pictures.threads)

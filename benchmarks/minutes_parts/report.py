@@ -2,6 +2,7 @@
 
 import os
 import statistics
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ Cells = list[dict[str, Any]]
 Groups = dict[tuple[str, float], Cells]
 """(method, minutes) -> its cells, one for each seed."""
 
+ANOTHER_PROCESSOR = "†"
+
 OWN = "fast"
 IN_EVERY_TABLE = {"minutes", "seconds", "cpu_seconds", "images", *JUDGES}
 
@@ -23,16 +26,19 @@ INTRODUCTION = """# Quality against minutes
 `python benchmarks/minutes.py` on two threads (one where it says so); from {count} cells, each a training of its own
 from one seed. At marks of a training's time 2,000 generated pictures are compared with 2,000 real ones (or all that
 there are): Fréchet distances, lower is better, to be read beside the row *real against real*, the distance of one
-half of the real pictures to the other. They are no FID. Values are means over seeds ± standard deviation. Seconds are
-of training by the clock: start-up, sampling and judging do not count.
+half of the real pictures to the other: 1,000 against 1,000, by which it is about twice that of 2,000 against 2,000.
+They are no FID. Values are means over seeds ± standard deviation. Seconds are of training by the clock: start-up,
+sampling and judging do not count. Of a recipe's `--minutes` decoding, the trial of its speed, the first statistics and
+snapshots are a part, but not of these seconds: its last mark is 2 to 5 % (of three minutes, 3 to 8 %) before its end.
 
 - **VGG-19** (relu3_1) and **SqueezeNet** (fire9) were trained on ImageNet's labels, **as the network was that D of
   `fast` looks through**: in part they see what it sees. The **eye** (relu4_2) has learned none of these labels; it has
   seen CIFAR-10 and MNIST.
 - The other methods are recipes of this package with their CPU presets; `…-before` has the knobs that
   narrowed them before there were presets, as below. `tutorial-dcgan` is the network and loop of PyTorch's DCGAN
-  tutorial at full width, `tutorial-keras` Keras' (faces) and TensorFlow's (digits), compiled: as their readers run
-  them, but with pictures decoded before the clock starts.
+  tutorial at full width, which works at 64×64 and is resized for other sizes, `tutorial-keras` Keras' (faces) and
+  TensorFlow's (digits), compiled: as their readers run them, but with pictures decoded before the clock starts. On
+  colour sets recipes mirror at random (`--mirror`), the tutorials do not, as written.
 - Numbers rank what networks see. The pictures below are of the first 64 seeds, not selected.
 
 Machine: {machines}. Load of the last minute before a cell: {load}.
@@ -59,10 +65,18 @@ def _by_set(results: Cells) -> dict[str, Cells]:
 
 
 def group(cells: Cells) -> Groups:
-    """The cells of one set by method and minutes."""
+    """The cells of one set by method and minutes.
+
+    Raises:
+        SystemExit: seeds of one group have unlike knobs, as the recipe has changed between them: they have no mean.
+    """
     groups: Groups = {}
     for cell in cells:
         groups.setdefault((cell["method"], cell["minutes"]), []).append(cell)
+    for (method, minutes), seeds in groups.items():
+        if any(cell.get("knobs") != seeds[0].get("knobs") for cell in seeds):
+            names = f"{seeds[0]['set']}-{method}-{minutes:g}"
+            raise SystemExit(f"The cells {names}-* are of unlike knobs: delete and repeat those of the older recipe.")
     return groups
 
 
@@ -77,10 +91,16 @@ def _introduction(results: Cells) -> str:
 
 
 def describe_set(cells: Cells) -> str:
-    """How many pictures are trained on and compared with, and what was asked of each method."""
+    """How many pictures are trained on and compared with, what was asked of each method, and what is wrong with it."""
     protocol = cells[0]["protocol"]
-    commands = {cell["method"]: cell["protocol"]["command"] for cell in cells}
-    asked = "\n".join(f"- `{method}`: `{command}`" for method, command in commands.items())
+    commands = dict.fromkeys((cell["method"], cell["protocol"]["command"]) for cell in cells)
+    asked = "\n".join(f"- `{method}`: `{command}`" for method, command in commands)
+    wrong = [
+        f"- `ganvas diagnose`, `{cell['method']}`, {cell['minutes']:g} min, seed {cell['seed']}: {finding}"
+        for cell in cells
+        for finding in cell.get("diagnosis", [])
+    ]
+    asked = "\n".join([asked, *wrong])
     threads = "" if protocol["threads"] > 1 else " One thread."
     return f"Trained on {protocol['trained on']:,} pictures, compared with {protocol['reals']:,}.{threads}\n\n{asked}"
 
@@ -124,7 +144,9 @@ def equal_quality(groups: Groups) -> str:
     """How long `fast` takes to what each other method has reached at its best, and how far it is after its minutes."""
     own = {minutes: cells for (method, minutes), cells in groups.items() if method == OWN}
     lines = []
+    processors = _processors(cell for cells in own.values() for cell in cells)
     for (method, minutes), cells in groups.items():
+        length = f"{minutes:g} min" if processors == _processors(cells) else f"{minutes:g} min {ANOTHER_PROCESSOR}"
         for judge in JUDGES:
             curve, curves = mean_curve(cells, judge), [mean_curve(runs, judge) for runs in own.values()]
             if method == OWN or not curve or not curves:
@@ -136,18 +158,24 @@ def equal_quality(groups: Groups) -> str:
             ratio = f"{sign}{reached.seconds / best.seconds:.3g}" if reached else ""
             ends = ", ".join(f"{one[-1].value / best.value:.2f}" for one in curves)
             lines.append(
-                f"| `{method}`, {minutes:g} min | {judge} | {_number(best.value)} | {_number(best.seconds)} | {took} | "
+                f"| `{method}`, {length} | {judge} | {_number(best.value)} | {_number(best.seconds)} | {took} | "
                 f"{ratio} | {ends} |"
             )
     if not lines:
         return ""
     lengths = ", ".join(f"{minutes:g}" for minutes in own)
+    marked = any(ANOTHER_PROCESSOR in line for line in lines)
     return "\n".join([
         f"The time that `{OWN}` takes to the best that others reach in their minutes, in whichever of its runs is "
-        f"first (≤: already at its first mark); and the distance of `{OWN}` after {lengths} minutes over that best:\n",
+        f"first (≤: already at its first mark); and the distance of `{OWN}` after {lengths} minutes over that best"
+        f"{f' ({ANOTHER_PROCESSOR}: on another processor, so that times compare roughly)' * marked}:\n",
         f"| method | judge | its best | after s | `{OWN}` after s | times | distances |\n|---|---|---|---|---|---|---|",
         *lines,
     ])  # fmt: skip
+
+
+def _processors(cells: Iterable[dict[str, Any]]) -> set[str]:
+    return {cell["machine"]["processor"] for cell in cells}
 
 
 def show_grids(groups: Groups, relative: str) -> str:

@@ -1,5 +1,6 @@
 """The sets of pictures: what is trained on, and the real pictures that generated ones are compared with."""
 
+import hashlib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -57,17 +58,20 @@ MIN_OF_A_CLASS = 4
 def add_set(path: Path, resolution: str | None, few: int | None, *, conditional: bool) -> str:
     """Adds a set that lies anywhere: a file or folder for `--data`. Returns its name, which its cells have in theirs.
 
-    Without a resolution it has the one at which `ganvas train` trains by time on a CPU.
+    Without a resolution it has the one at which `ganvas train` trains by time on a CPU. The name ends with a digest of
+    its place: many folders are called `train`.
 
     Raises:
-        GanvasError: there are no such pictures, no more than `few`, or not enough of a class; or a set has that name.
+        GanvasError: there are no such pictures, no more than `few`, or not enough of a class; or both `few` and
+            `conditional` are given.
     """
+    if few and conditional:
+        raise GanvasError("Few pictures and classes at once are not measured", fix="give --few or --conditional")
     config = replace(base_config("fast", on_cpu=True), data=str(path.resolve()), resolution=resolution)
     dataset = choose_resolution(config, torch.device("cpu"), progress=False)[0].dataset
-    parts = [path.resolve().stem, resolution, f"{few}" if few else None, "conditional" if conditional else None]
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:6]
+    parts = [path.resolve().stem, resolution, f"{few}" if few else None, "conditional" if conditional else None, digest]
     name = "-".join(part for part in parts if part)
-    if name in SETS:
-        raise GanvasError(f"{name} is the name of a set already; rename {path}")
     images = open_images(dataset.options())
     if few and few >= len(images):
         raise GanvasError(f"{path} has {len(images)} pictures; --few needs more than that to compare with")
