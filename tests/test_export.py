@@ -11,20 +11,21 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import torch
-from exported_networks import make_sampler
+from exported_networks import make_card, make_sampler
 from PIL import Image
 from support import call_cli, tiny
+from torch import Tensor, nn
 
 import ganvas
 from ganvas.config import replace
 from ganvas.drawing import sample_latents
 from ganvas.errors import GanvasError
-from ganvas.exporting import onnx_file, parity, parts, program
+from ganvas.exporting import onnx_file, parity, parts, program, web_page
 from ganvas.exporting.formats import FORMATS, Options
 from ganvas.latents import Latents
-from ganvas.networks import Shape
+from ganvas.networks import Generator, Shape
 from ganvas.runs.folder import Run
-from ganvas.sampling import load
+from ganvas.sampling import Sampler, load
 from ganvas.training.start import train
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "exported_program.py"
@@ -287,3 +288,36 @@ def test_own_network_is_exported(tmp_path: Path) -> None:
     with pytest.raises(GanvasError, match="its code is not in the weights"):
         ganvas.export(run, to="hub", out="own", licence="mit")
     assert not Path("own").exists()
+
+
+class ByClassTwice(Generator):
+    """Two styles, of which it draws another image for each class."""
+
+    style_space = "w"
+
+    def __init__(self, default: int | None) -> None:
+        super().__init__()
+        self.latent, self.shape, self.default = 4, Shape(1, 8, 8, 3), default
+        self.bias = nn.Embedding(3, 64)
+
+    def styles(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return z[:, None].expand(-1, 2, -1)
+
+    def draw(self, styles: Tensor, labels: Tensor | None = None) -> Tensor:
+        if labels is None and self.default is not None:
+            labels = torch.full((len(styles),), self.default)
+        return (styles.mean((1, 2))[:, None] + self.bias(labels)).tanh().view(-1, 1, 8, 8)
+
+
+@pytest.mark.parametrize("default", [None, 0])
+def test_generator_that_draws_styles_by_the_class_is_exported_as_a_whole(default: int | None) -> None:
+    generator = ByClassTwice(default).eval().requires_grad_(False)
+    sampler = Sampler(Path("x"), generator, make_card(tiny().network, generator.shape), torch.device("cpu"))
+    assert not parts.halves(generator)
+    with pytest.raises(GanvasError, match="takes the class again") as caught:
+        web_page.write(sampler, Path("page.html"), Options())
+    assert "--to onnx" in caught.value.fix
+    assert program.write(sampler, Path("own.pt2"), Options()).parity[0].share == 0
+    assert [part.name for part in parts.halves(make_sampler("stylegan", generator.shape).generator)] == [
+        "mapping", "synthesis",
+    ]  # fmt: skip

@@ -28,6 +28,7 @@ from ganvas.exporting import hub_folder, model_card
 from ganvas.exporting.exported import public_card
 from ganvas.networks import Shape
 from ganvas.runs.folder import Run
+from ganvas.runs.training_data import find_run
 from ganvas.sampling import load
 from ganvas.training.start import train
 
@@ -147,6 +148,51 @@ def test_card_of_a_run_without_numbers_says_so(tmp_path: Path) -> None:
     assert "was not evaluated" in text
     assert "nearest.png" not in text
     assert not Path("plain/nearest.png").exists()
+
+
+def test_lesser_evaluations_do_not_displace_a_full_one(run: Run, tmp_path: Path) -> None:
+    copy = Run(shutil.copytree(run.path, tmp_path / "copy"))
+    row = json.loads((copy.path / "metrics.jsonl").read_text().splitlines()[-1])
+    row["memorisation"] |= {"copying": True, "near_copies": 0.5, "near_copies_expected": 0.0}
+
+    def read(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+        (copy.path / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+        return model_card.read_evaluations(load(copy))[0]
+
+    def with_subject(**changes: Any) -> dict[str, Any]:
+        return row | {"protocol": row["protocol"] | {"subject": row["protocol"]["subject"] | changes}}
+
+    lesser = [row | {"memorisation": None}, with_subject(truncation=0.5), with_subject(count=10)]
+    assert read(row, *lesser) == read(*lesser, row) == [row]
+    text = model_card.write_model_card(load(copy), read(row, *lesser), "mit", name="x", nearest=False)
+    assert "It copies training images" in text
+    assert "not measured" not in text
+    newer = row | {"notes": ["newer"]}
+    assert read(row, newer) == [newer]
+
+
+def test_run_is_found_from_inside_it_and_by_a_link(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    snapshot = run.latest_snapshot
+    (tmp_path / "link").symlink_to(snapshot)
+    monkeypatch.chdir(snapshot.parent)
+    for path in (Path(snapshot.name), tmp_path / "link", snapshot):
+        found = find_run(load(path).path)
+        assert found is not None
+        assert found.path.samefile(run.path)
+    shutil.copytree(snapshot, tmp_path / "elsewhere")
+    assert find_run(tmp_path / "elsewhere") is None
+
+
+def test_card_of_a_folder_without_its_run_claims_nothing(folder: Path) -> None:
+    found = ganvas.export(folder, to="hub", out="again")
+    text = Path("again/README.md").read_text()
+    assert "No evaluation is at hand" in text
+    assert "Whether it copies training images is not known here" in text
+    assert "those of its run are not at hand" in found.notes[0]
+    for same in ("again", Path("again").resolve() / "model.safetensors"):
+        with pytest.raises(GanvasError, match="is the generator itself"):
+            ganvas.export(same, to="hub", out="again")
+    assert Path("again/README.md").read_text() == text
 
 
 def test_names_of_classes_are_text(run: Run) -> None:
@@ -383,18 +429,25 @@ def test_upload_is_asked_for_and_uses_the_users_token(run: Run, monkeypatch: pyt
 
         def upload_folder(self, **options: Any) -> None:
             calls.append((options["repo_id"], options))
-            assert set(hub_folder.FILES) == {path.name for path in Path(options["folder_path"]).iterdir()}
+            sent = {path.name for path in Path(options["folder_path"]).iterdir()}
+            assert sent == set(hub_folder.FILES) - {"nearest.png"}, "nobody has looked at the training images yet"
 
     fake = ModuleType("huggingface_hub")
     fake.HfApi = HfApi  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
     base = ["export", run.path, "--to", "hub", "--licence", "mit"]
-    call_cli(*base, "--out", "kept", check=0)
+    kept = call_cli(*base, "--out", "kept", check=0).stdout.replace("\n", " ")
     assert not calls, "nothing is uploaded that was not asked for"
+    assert "nearest.png, which shows training images" in kept
+    assert "hf upload OWNER/NAME kept" in kept
+    shutil.copytree("kept", "given")
     result = call_cli(*base, "--out", "given", "--upload", "me/digits", check=0)
     assert "https://hub.example/me/digits" in result.stdout.replace("\n", "")
     assert [repository for repository, _ in calls] == ["me/digits"] * 2
-    assert "ganvas sample hf:me/digits" in Path("given/README.md").read_text()
+    assert calls[1][1]["delete_patterns"] == ["nearest.png"], "also one of an earlier upload"
+    text = Path("given/README.md").read_text()
+    assert "ganvas sample hf:me/digits" in text
+    assert "nearest.png" not in text
 
     def refuse(self: object, **options: Any) -> None:
         raise RuntimeError("401 Client Error: Unauthorized")

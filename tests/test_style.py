@@ -1,5 +1,6 @@
 """Style transfer as a whole: its results, what it preserves, refused input, and interruption."""
 
+import itertools
 import json
 import os
 import signal
@@ -16,12 +17,14 @@ from support import run_cli, start_cli
 
 import ganvas as package
 from ganvas.errors import GanvasError
+from ganvas.networks.layers import pool_by_matrices
 from ganvas.style import images
+from ganvas.style.colours import palette_statistics
 from ganvas.style.files import stylize_files
 from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.plan import plan_transfer
-from ganvas.style.scales import scale_sizes
-from ganvas.style.transfer import Iterate, stylize
+from ganvas.style.scales import OVERHEAD, scale_sizes
+from ganvas.style.transfer import Iterate, _Timer, stylize
 
 QUICK: dict[str, Any] = {"size": 64, "iterations": 6, "min_scale": 45, "device": "cpu"}
 TINY = ["--size", "48", "--iterations", "3", "--min-scale", "48", "--device", "cpu"]
@@ -129,6 +132,16 @@ def test_scales_grow_by_the_root_of_two() -> None:
     assert scale_sizes((40, 1000), 64) == [(40, 1000)], "no shorter side below 32 at any scale"
 
 
+def test_time_left_counts_what_iterations_take_beside_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    costs = [(24 * 32 + OVERHEAD) / 1e6] * 4 + [(48 * 64 + OVERHEAD) / 1e6] * 2
+    timer = _Timer([((24, 32), 4), ((48, 64), 2)])
+    for i, cost in enumerate(costs, 1):
+        now += cost
+        assert timer.read(i) == pytest.approx((sum(costs[:i]), sum(costs[i:])), abs=1e-9)
+
+
 def test_strength_0_gives_the_photo_and_half_lies_between() -> None:
     results = [stylize(photo(), painting(), strength=s, **QUICK).pixels.astype(float) for s in (0.0, 0.5, 1.0)]
     own = images.load_image(photo(), 64).pixels
@@ -162,6 +175,48 @@ def test_masks_limit_each_style_to_its_region() -> None:
     both = stylize(photo(), [red, painting()], masks=[left, 255 - left], **QUICK).pixels.astype(float)
     warmth = both[0] - both[2]
     assert warmth[:, :26].mean() > warmth[:, 38:].mean() + 50
+
+
+def test_where_masks_overlap_their_palettes_are_mixed() -> None:
+    options, size = resolve_options(None, QUICK), (34, 45)
+    paintings, white = [painting() // 4, 255 - painting() // 4], np.full((1, 60, 80), 255, np.uint8)
+    alone = [plan_transfer(photo(), [one], (), (), options).initial_image(size) for one in paintings]
+    both = plan_transfer(photo(), paintings, [white, white], (), options).initial_image(size)
+    torch.testing.assert_close(both, (alone[0] + alone[1]) / 2, atol=1e-4, rtol=0)
+
+
+def test_colours_are_matched_to_the_part_of_the_painting_that_is_used() -> None:
+    half = np.concatenate([painting(64, 32), np.full((3, 64, 32), 250, np.uint8)], axis=2)
+    chosen = np.zeros((1, 64, 64), np.uint8)
+    chosen[..., :32] = 255
+    clear, options = np.concatenate([half, chosen]), resolve_options(None, {**QUICK, "keep_colours": "match"})
+    for style, masks in ((half, [chosen]), (clear, [])):
+        plan = plan_transfer(photo(), [style], (), masks, options)
+        ((_, ((small, part, _),)),) = plan._styles_by_mask((48, 64))
+        matched, own = palette_statistics(small, part)[:, -1], palette_statistics(plan.content)[:, -1]
+        assert (matched - own).abs().max() < 0.1
+
+
+def test_half_the_strength_with_luminance_mixes_in_no_colour() -> None:
+    knobs = {**QUICK, "strength": 0.5, "keep_colours": "luminance"}
+    (target,) = plan_transfer(photo(), [painting()], (), (), resolve_options(None, knobs)).objective((34, 45)).targets
+    means = target.statistics["rgb"][:, -1]
+    assert means.max() - means.min() < 1e-3
+
+
+def test_masks_need_no_pooling_that_mps_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    clear = np.concatenate([photo(), np.full((1, 60, 80), 200, np.uint8)])
+    white = np.full((1, 60, 80), 255, np.uint8)
+    plan = plan_transfer(clear, [clear], [white], [white], resolve_options(None, QUICK))
+    monkeypatch.setattr("ganvas.style.plan.average_pool", pool_by_matrices)
+    monkeypatch.setattr(torch.nn.functional, "adaptive_avg_pool2d", lambda *_: pytest.fail("it is not on MPS"))
+    coverage = plan.coverage((34, 45))
+    assert coverage is not None
+    torch.testing.assert_close(coverage, torch.ones(1, 1, 34, 45))
+    ((mask, ((_, part, _),)),) = plan._styles_by_mask((34, 45))
+    assert mask is not None
+    assert part is not None
+    torch.testing.assert_close(mask, torch.full((1, 1, 34, 45), 200 / 255))
 
 
 def test_style_mask_selects_the_region_of_the_style() -> None:
@@ -383,6 +438,46 @@ def test_a_mistake_in_the_command_ends_at_once(album: Path) -> None:
     assert not Path("drawn").exists()
 
 
+def test_an_error_leaves_an_earlier_result_and_no_half_one(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = itertools.count()
+    monkeypatch.setattr(
+        "ganvas.style.objective.total_variation", lambda x: (x * (float("nan") if next(calls) % 2 else 0)).sum()
+    )
+    Path("drawn").mkdir()
+    for name in ("out.png", "film.gif", "drawn/z.png"):
+        Path(name).write_bytes(b"earlier")
+    with pytest.raises(GanvasError, match="The loss is nan in iteration 2"):
+        run_files("photo.png", "painting.png", out="out.png", preview="now.png", gif="film.gif")
+    assert Path("now.png").exists()
+    assert Path("out.png").read_bytes() == Path("film.gif").read_bytes() == b"earlier"
+    with pytest.raises(GanvasError, match="3 of 3 photos"):
+        run_files("photos", "painting.png")
+    assert [path.name for path in Path("drawn").iterdir()] == ["z.png"]
+
+
+def test_ctrl_c_keeps_the_image_and_the_animation(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganvas.style import files as module
+
+    describe = module._describe_progress
+
+    def interrupt(now: Iterate) -> tuple[str, ...]:
+        if now.iteration == 4:
+            raise KeyboardInterrupt
+        return describe(now)
+
+    monkeypatch.setattr(module, "_describe_progress", interrupt)
+    with pytest.raises(KeyboardInterrupt, match="iteration 4 of 18"):
+        run_files("photo.png", "painting.png", out="out.png", gif="film.gif")
+    assert read_image("out.png").size == (45, 34)
+    with Image.open("film.gif") as film:
+        assert getattr(film, "n_frames", 1) > 1
+
+
+def test_a_folder_for_results_may_have_a_dot_in_its_name(album: Path) -> None:
+    run_files("photos", "painting.png", out="results-v1.2", strength=0.0)
+    assert sorted(path.name for path in Path("results-v1.2").iterdir()) == ["a.jpg.png", "a.png.png", "z.png"]
+
+
 @pytest.mark.parametrize(("content", "out"), [("photos", "photos"), ("photo.png", "photo.png"), ("photo.png", "l.png")])
 def test_the_photo_is_never_replaced(album: Path, content: str, out: str) -> None:
     Path("l.png").symlink_to("photo.png")
@@ -414,7 +509,7 @@ def test_paintings_and_masks_are_never_replaced(album: Path, content: str, writt
 
 
 def test_init_may_be_the_file_of_the_result(files: tuple[Path, Path]) -> None:
-    """It is read before the photo is written there."""
+    """It is read before anything is written there."""
     Image.new("RGB", (64, 48), "red").save("out.png")
     plan = plan_transfer("photo.png", ["painting.png"], (), (), resolve_options(None, {**QUICK, "init": "out.png"}))
     plan.source.save("out.png")
@@ -460,12 +555,8 @@ def test_command_prints_its_cost_and_writes_an_animation(files: tuple[Path, Path
 def test_interrupt_saves_the_current_image(files: tuple[Path, Path], number: int) -> None:
     command = ["style", "photo.png", "painting.png", "-o", "out.png", "--size", "64"]
     running = start_cli(*command, "--iterations", "100000", "--min-scale", "64", "--device", "cpu")
-    deadline, first = time.monotonic() + 60, 0
-    while time.monotonic() < deadline:  # the photo is written at once, then the first preview
-        if Path("out.png").exists():
-            first = first or os.stat("out.png").st_mtime_ns
-            if os.stat("out.png").st_mtime_ns > first:
-                break
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not Path("out.png").exists():  # the first preview
         time.sleep(0.05)
     running.send_signal(number)
     done = running.wait(60)

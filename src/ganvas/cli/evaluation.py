@@ -38,7 +38,7 @@ def evaluate(
         truncation: Below 1: more typical, less varied.
         quick: Only the distances, precision and recall, and the classes.
         device: Where to compute: auto, cpu, cuda …
-        panel: File for an image of the generated images closest to training images; by default closest.png in the run.
+        panel: File for an image of the generated images closest to training images; a run has it as closest.png anyway.
         json: Print JSON.
         quiet: Show no progress.
     """

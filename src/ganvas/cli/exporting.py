@@ -27,13 +27,14 @@ def export(
         to: onnx: for ONNX Runtime and others; of networks with a style for each layer also NAME.mapping.onnx and
             NAME.synthesis.onnx. pt2: for PyTorch without Ganvas. web: one HTML file that draws in any browser,
             from the disk, without a network. hub: a folder for the Hugging Face hub.
-        out: The file to write, which ends in .onnx, .pt2 or .html; or the folder for the hub.
+        out: The file to write, which ends in .onnx, .pt2 or .html; or the folder for the hub. An earlier export there
+            is replaced, with your changes of its README.md.
         half: Of onnx and web: weights in half precision; half the size, and what it costs is measured. A page has them
             anyway where no pixel changes by more than 1 of 255.
         licence: Of hub: the licence that you choose, by the hub's name: mit, cc-by-4.0 … A generator that has one, as
             pretrained:digits28, keeps it.
-        upload: Of hub: upload the folder to this repository, owner/name, with your own token. Nothing is uploaded
-            without it.
+        upload: Of hub: upload the folder to this repository, owner/name, with your own token, at once and without
+            nearest.png, which shows training images. To look first, leave it out, then: hf upload OWNER/NAME FOLDER.
         json: Print JSON.
     """
     from ganvas.exporting.formats import FORMATS

@@ -172,7 +172,7 @@ def evaluate(
         notes += (
             "The real images are not those that this generator was trained on: copies of them are not looked for."
             if against is not None
-            else f"The images of {reference.source}, their classes or the names of these have changed since this "
+            else f"The images of {reference.train.name}, their classes or the names of these have changed since this "
             "generator was trained: it is compared with what is there now, and copies of training images are not "
             "looked for.",
         )
@@ -326,9 +326,14 @@ def _format_shape(shape: tuple[int, ...]) -> str:
 
 
 def save_evaluation(evaluation: Evaluation, run: Run | None, panel: Path | None = None) -> None:
-    """Appends the evaluation to the run's metrics.jsonl and draws its panel to `panel`, or closest.png in the run."""
+    """Appends the evaluation to the run's metrics.jsonl, and draws its panel to closest.png in the run and to `panel`.
+
+    So closest.png is always of the last evaluation there that looked for copies.
+    """
     if run is not None:
         log.append_json(run.path / "metrics.jsonl", evaluation.to_json())
-        panel = panel or run.path / "closest.png"
-    if panel is not None and (pairs := draw_closest_pairs(evaluation)) is not None:
-        image_io.save_image(pairs, panel)
+    if (pairs := draw_closest_pairs(evaluation)) is None:
+        return
+    for file in (None if run is None else run.path / "closest.png", panel):
+        if file is not None:
+            image_io.save_image(pairs, file)

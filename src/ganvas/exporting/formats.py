@@ -71,12 +71,13 @@ def export(
         to: onnx: a file for ONNX Runtime and others; pt2: an exported program, for PyTorch without Ganvas; web: one
             HTML file that draws in any browser without a network; hub: a folder for the Hugging Face hub, which
             `ganvas.load` reads too.
-        out: the file, or for hub the folder.
+        out: the file, or for hub the folder; an earlier export there is replaced, README.md too.
         half: of onnx and web: weights in half precision, for half the size; what it costs is measured. A page has
             them anyway where no pixel changes by more than 1 of 255.
         licence: of hub: the licence of the generator, as the hub names it: mit, cc-by-4.0 … By default the one that it
             has, as those of the package do.
-        upload: of hub: the repository on the hub, owner/name, to which the folder is uploaded with your token.
+        upload: of hub: the repository on the hub, owner/name, to which the folder is uploaded with your token, without
+            nearest.png, which shows training images.
 
     Raises:
         GanvasError: there is no usable snapshot, its images differ, a package is missing, or a file cannot be written.

@@ -4,7 +4,8 @@ config.json        the card (`ganvas.runs.snapshot.Card`)
 model.safetensors  the weights
 README.md          the model card for people
 samples.png        images of the first seeds
-nearest.png        generated images above their nearest training images, where an evaluation has found them
+nearest.png        generated images above their nearest training images, where an evaluation has found them; never of a
+                   folder that is uploaded at once, as nobody has looked at it
 """
 
 import dataclasses
@@ -42,12 +43,12 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
 
     Raises:
         GanvasError: no licence was chosen, or another one than the generator has, the network is the user's own code,
-            the folder has other files, or it cannot be written or uploaded.
+            the folder has other files, or is the generator itself, or it cannot be written or uploaded.
     """
     licence = check_licence(options.licence, sampler.card.licence)
     _check_network(sampler)
-    _check_folder(path)
-    uploader = None if options.upload is None else upload.prepare(options.upload)
+    _check_folder(path, sampler)
+    uploader = None if options.upload is None else upload.prepare(options.upload, [NEAREST])
     make_folder(path.parent)
     with atomic_folder(path) as temporary:
         weights = {name: t.detach().cpu().contiguous() for name, t in sampler.generator.state_dict().items()}
@@ -57,18 +58,22 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
         (temporary / HUB_CONFIG).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         image_io.save_image(_draw_samples(sampler), temporary / SAMPLES)
         evaluations, nearest = read_evaluations(sampler)
-        nearest = nearest and _copy_nearest(sampler, temporary)
+        nearest = nearest and uploader is None and _copy_nearest(sampler, temporary)
         name = path.name if options.upload is None else f"hf:{options.upload}"
         text = write_model_card(sampler, evaluations, licence, name=name, nearest=nearest)
         (temporary / README).write_text(text, encoding="utf-8", errors="backslashreplace")
         parity = _compare(sampler, temporary)
         check(parity)
-    training = f", and {NEAREST}, which shows training images," if nearest else ""
-    notes = [f"{README} is what others read: look it over{training} before you publish the folder."]
+    notes = []
     if not evaluations and not pretrained.card_text(sampler.path):
-        notes.append("It has no numbers: ganvas evaluate RUN first, then export again.")
-    if uploader is not None:
-        notes.append(f"Uploaded to {uploader(path)}.")
+        known = find_run(sampler.path) is not None
+        fix = "ganvas evaluate RUN first, then export again" if known else "those of its run are not at hand"
+        notes.append(f"{README} has no numbers: {fix}.")
+    if uploader is None:
+        training = f", and {NEAREST}, which shows training images" if nearest else ""
+        notes.append(f"{README} is what others read: look it over{training}; then: hf upload OWNER/NAME {path}")
+    else:
+        notes.append(f"Uploaded to {uploader(path)}, without {NEAREST}, which would show training images.")
     return Exported("hub", (path,), (parity,), tuple(notes))
 
 
@@ -101,10 +106,16 @@ def _draw_samples(sampler: Sampler) -> Image.Image:
     return image_io.make_grid(images, columns, row_names=names)
 
 
-def _check_folder(path: Path) -> None:
-    """Refuses a folder with anything in it that an earlier export did not write."""
+def _check_folder(path: Path, sampler: Sampler) -> None:
+    """Refuses a folder with anything in it that an earlier export did not write, and that of the generator itself."""
     if not path.is_dir():
         return
+    if path.resolve() == sampler.path.resolve():
+        raise GanvasError(
+            f"{path} is the generator itself: its card would lose what only its run knows.",
+            expected="another folder",
+            fix="choose another --out.",
+        )
     there = {file.name for file in path.iterdir()}
     ours = there <= set(FILES) and is_hub_folder(path) and _is_ours(path)
     if there and not ours:

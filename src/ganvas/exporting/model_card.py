@@ -10,10 +10,10 @@ from ganvas.config import TrainConfig, differences, leaves, to_json
 from ganvas.errors import GanvasError
 from ganvas.evaluation.measures import format_number
 from ganvas.evaluation.result import Evaluation, format_protocol
-from ganvas.exporting.exported import origin_name
 from ganvas.recipes import RECIPES
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
+from ganvas.runs.lookup import origin_name
 from ganvas.runs.pretrained import card_text
 from ganvas.runs.training_data import find_run
 from ganvas.sampling import Sampler
@@ -29,11 +29,12 @@ _MAX_NAMES = 100
 
 
 def read_evaluations(sampler: Sampler) -> tuple[list[dict[str, Any]], bool]:
-    """The newest evaluation of this snapshot by each network; and whether closest.png in the run is of this snapshot.
+    """The fullest evaluation of this snapshot by each network; whether closest.png in the run is of this snapshot.
 
-    Both are of metrics.jsonl in its run. Rows that cannot be read are left out.
+    Both are of metrics.jsonl in its run. Of equally full ones (`_fullness`) the newest counts: a quick look displaces
+    no numbers, nor the finding that images are copied. Rows that cannot be read are left out.
     """
-    run, rows = find_run(sampler.path), {}
+    run, rows = find_run(sampler.path), dict[str, dict[str, Any]]()
     if run is None:
         return [], False
     place, nearest = f" at {sampler.card.nimg / 1000:g} kimg", False
@@ -42,12 +43,19 @@ def read_evaluations(sampler: Sampler) -> tuple[list[dict[str, Any]], bool]:
             own = row["subject"].endswith(place)
             _render_evaluation(row)
             nearest = own if row["memorisation"] else nearest
-            if own:
-                features = row["protocol"]["features"]
-                rows[features.get("network", features["extractor"])] = row
+            features = row["protocol"]["features"]
+            name = features.get("network", features["extractor"])
+            if own and (name not in rows or _fullness(row) >= _fullness(rows[name])):
+                rows[name] = row
         except (KeyError, TypeError, AttributeError, ValueError):
             continue
     return list(rows.values()), nearest
+
+
+def _fullness(row: Mapping[str, Any]) -> tuple[bool, bool, int]:
+    """Whether copies of training images were looked for, whether nothing was truncated, and the number of images."""
+    subject = row["protocol"]["subject"]
+    return bool(row["memorisation"]), subject.get("truncation", 1) == 1, subject["count"]
 
 
 def write_model_card(
@@ -65,14 +73,17 @@ def write_model_card(
     run = find_run(sampler.path)
     parts = [_head(sampler, licence), _what(sampler), _use(sampler, name), _training(sampler, run)]
     released = card_text(sampler.path)
-    parts += [_evaluation(evaluations, released)]
+    parts += [_evaluation(evaluations, released, in_run=run is not None)]
     if nearest:
         parts.append(
             "## Nearest training images\n\n"
             "Upper row: generated images that are closest to training images; lower row: the training images.\n\n"
             "![Generated images above their nearest training images](nearest.png)"
         )
-    parts += [_intended(evaluations, bool(released)), _licence(licence, sampler.card.attribution, nearest)]
+    parts += [
+        _intended(evaluations, bool(released), in_run=run is not None),
+        _licence(licence, sampler.card.attribution, nearest),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -193,13 +204,12 @@ def _all_knobs(config: TrainConfig) -> str:
     return f"<details><summary>All knobs</summary>\n\n<pre>{content}</pre>\n\n</details>"
 
 
-def _evaluation(evaluations: Sequence[dict[str, Any]], released: str) -> str:
+def _evaluation(evaluations: Sequence[dict[str, Any]], released: str, *, in_run: bool) -> str:
     if not evaluations and released:
         return f"## Evaluation\n\nThe card with which this generator comes in Ganvas:\n\n{released}"
     if not evaluations:
-        return (
-            "## Evaluation\n\nThis generator was not evaluated: nothing is known of its quality but the images above."
-        )
+        found = "This generator was not evaluated" if in_run else "No evaluation is at hand"
+        return f"## Evaluation\n\n{found}: nothing is known here of its quality but the images above."
     return "## Evaluation\n\n" + "\n\n".join(_render_evaluation(row) for row in evaluations)
 
 
@@ -233,7 +243,7 @@ def _memorisation(found: Mapping[str, Any]) -> str:
     return f"{verdict}: {share:.1f} % are near-copies ({real:.1f} % of real images would be). {distance}"
 
 
-def _intended(evaluations: Sequence[dict[str, Any]], released: bool) -> str:
+def _intended(evaluations: Sequence[dict[str, Any]], released: bool, *, in_run: bool) -> str:
     copying = any((row["memorisation"] or {}).get("copying") for row in evaluations)
     known = any((row["memorisation"] or {}).get("near_copies") is not None for row in evaluations)
     lines = [
@@ -246,7 +256,8 @@ def _intended(evaluations: Sequence[dict[str, Any]], released: bool) -> str:
     if copying:
         lines.append("It copies training images: do not use it where those are private.")
     elif not known and not released:
-        lines.append("Whether it copies training images was not measured.")
+        unknown = "was not measured" if in_run else "is not known here"
+        lines.append(f"Whether it copies training images {unknown}.")
     return "## Intended use and limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 

@@ -62,7 +62,7 @@ class MappingWithoutClasses(_Network):
 
 
 class Synthesis(_Network):
-    """styles -> images, values; no family with layers of styles needs the class again."""
+    """styles -> images, values, of a generator that does not need the class again (`needs_class_again`)."""
 
     def forward(self, styles: Tensor) -> tuple[Tensor, Tensor]:
         values = self.generator.draw(styles)
@@ -143,10 +143,25 @@ def whole(generator: Generator) -> Part:
 
 
 def halves(generator: Generator) -> list[Part]:
-    """Mapping and synthesis of a generator that has a style for each layer; none of others."""
+    """Mapping and synthesis of a generator that has a style for each layer; none if both would take the class."""
     inputs = _inputs(generator)
     layers = generator.styles(inputs["z"], inputs.get("class")).shape[1]
-    return [] if layers == 1 else mapping_and_synthesis(generator)
+    return [] if layers == 1 or needs_class_again(generator) else mapping_and_synthesis(generator)
+
+
+def needs_class_again(generator: Generator) -> bool:
+    """Whether it draws styles by their class too, as one of the user's own may: no family of Ganvas does."""
+    classes = generator.shape.classes
+    if not classes:
+        return False
+    labels = torch.tensor([0, classes - 1])
+    with torch.no_grad(), user_code.quote_loaded():
+        styles = generator.styles(torch.ones(len(labels), generator.latent), labels)
+        own = generator.draw(styles, labels)
+        try:
+            return not torch.allclose(own, generator.draw(styles), atol=1e-4, equal_nan=True)
+        except Exception:  # the user's own code without a class
+            return True
 
 
 def mapping_and_synthesis(generator: Generator) -> list[Part]:

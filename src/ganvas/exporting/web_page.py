@@ -19,7 +19,7 @@ from ganvas.exporting import web_runtime
 from ganvas.exporting.exported import Exported, check_suffix
 from ganvas.exporting.onnx_file import Session, convert, halve
 from ganvas.exporting.parity import Draw, Parity, check, compare_with_own
-from ganvas.exporting.parts import mapping_and_synthesis, whole
+from ganvas.exporting.parts import mapping_and_synthesis, needs_class_again, whole
 from ganvas.exporting.web_bundle import render
 from ganvas.files import check_regular, format_bytes, make_folder, write_text
 from ganvas.latent_space.axes import directions
@@ -45,6 +45,12 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
     check_regular(path)
     generator = sampler.generator
     mapped = generator.style_space != "z"
+    if mapped and needs_class_again(generator):
+        raise GanvasError(
+            "This generator takes the class again where it draws styles, and a page gives it the styles alone.",
+            expected="a draw that makes images of the styles alone",
+            fix="--to onnx or --to pt2, which have the generator as a whole.",
+        )
     parts = mapping_and_synthesis(generator) if mapped else [whole(generator)]
     names = ["mapping", "images"] if mapped else ["images"]
     models = [convert(part) for part in parts]

@@ -10,9 +10,11 @@ from ganvas.runs.folder import Run
 
 
 def find_run(snapshot: Path) -> Run | None:
-    """The run that a snapshot folder belongs to; None if it is not in a run."""
-    run = Run(snapshot.parent.parent)
-    return run if is_run(run.path) and not is_from_others(snapshot) else None
+    """The run that a snapshot folder belongs to, also seen from inside that run or by a link; None if it is in none."""
+    if is_from_others(snapshot):
+        return None
+    folders = (place.parent.parent for place in (snapshot, snapshot.resolve()))
+    return next((Run(folder) for folder in folders if is_run(folder)), None)
 
 
 def find_data(snapshot: Path, data: dict[str, Any], shape: tuple[int, ...]) -> DataOptions | None:
@@ -26,7 +28,7 @@ def find_data(snapshot: Path, data: dict[str, Any], shape: tuple[int, ...]) -> D
     Raises:
         GanvasError: the run's configuration cannot be read.
     """
-    run = find_run(snapshot) or find_run(snapshot.resolve())
+    run = find_run(snapshot)
     if run is not None:
         return run.config.dataset.options()
     if data["name"] not in NAMES:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ganvas.animation import save_animation
+from ganvas import image_io
+from ganvas.animation import check_animation, save_animation
 from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.errors import GanvasError
 from ganvas.interrupts import raise_on_signal
@@ -37,14 +38,15 @@ def stylize_files(
         GanvasError: what happened, what was expected, the fix. A result that would replace an image that is read is
             refused; but --init may be the result of a single photo. A photo of a folder that cannot be drawn is left
             out; at the end they are named.
-        KeyboardInterrupt: interrupted by Ctrl-C or SIGTERM; the current image is in `out`.
+        KeyboardInterrupt: interrupted by Ctrl-C or SIGTERM; the current image is in `out`, and the animation until then
+            in `gif`.
     """
     options = resolve_options(options, {})
     folder = content.is_dir()
     photos = _find_photos(content) if folder else [content]
-    if folder and (gif or preview or out.suffix):
-        if out.suffix:
-            raise GanvasError(f"{out} is a file's name, and {content} a folder.", fix="--out FOLDER")
+    if folder and out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
+        raise GanvasError(f"{out} is a file's name, and {content} a folder.", fix="--out FOLDER")
+    if folder and (gif or preview):
         raise GanvasError("--gif and --preview are for a single photo.", fix="leave them out, or name one photo.")
     results = [out / name for name in _result_names(photos)] if folder else [out]
     inputs = [content, *photos, *styles, *masks, *style_masks]
@@ -55,6 +57,7 @@ def stylize_files(
     failures: dict[str, GanvasError] = {}
     planned = False
     for photo, file in zip(photos, results, strict=True):
+        is_new = _identify(file) is None
         try:
             transfer = plan_transfer(photo, styles, masks, style_masks, options)
             planned = True
@@ -66,6 +69,8 @@ def stylize_files(
             if not folder or not (planned or str(photo) in error.what):  # else it is a mistake in the command
                 raise
             failures[photo.name] = error
+            if is_new and _identify(file) is not None:
+                file.unlink()  # what was drawn until then, which looks like a result among the others
             continue
         seconds = time.monotonic() - start
         if not quiet:
@@ -127,10 +132,17 @@ def _stylize_file(
     transfer: TransferPlan, out: Path, preview: Path, gif: Path | None, title: str, *, quiet: bool
 ) -> None:
     """Runs a plan to its end or to an interrupt, and writes the result."""
-    transfer.source.save(out)  # fails now, not after the optimisation, if the file cannot be written
-    frames: list[np.ndarray] = [_make_frame(transfer.source, transfer)]
+    for file in (out, preview):  # they fail now, not after the optimisation, if they cannot be written
+        image_io.check_image_file(file)
     if gif is not None:
-        save_animation(frames, gif)
+        check_animation(gif, FRAMES_PER_SECOND)
+    frames = [_make_frame(transfer.source, transfer)]
+
+    def save_frames(end: StyleImage) -> None:
+        if gif is not None:
+            shown = [_make_frame(end, transfer)] * FRAMES_PER_SECOND
+            save_animation([*frames, *shown], gif, fps=FRAMES_PER_SECOND)
+
     last: Iterate | None = None
     due = 0.0
     with raise_on_signal(), ProgressBar(1, shown=not quiet, transient=True) as bar:
@@ -151,14 +163,15 @@ def _stylize_file(
         except KeyboardInterrupt:
             if last is None:
                 raise
-            last.image().save(out)
+            reached = last.image()
+            reached.save(out)
+            save_frames(reached)
             progress = f"iteration {last.iteration} of {last.iterations}, {last.width}×{last.height}"
             raise KeyboardInterrupt(f"interrupted; the current image ({progress}) is in {out}") from None
     done.save(out)
     if preview != out:
         done.save(preview)
-    if gif is not None:
-        save_animation([*frames, *[_make_frame(done, transfer)] * FRAMES_PER_SECOND], gif, fps=FRAMES_PER_SECOND)
+    save_frames(done)
 
 
 def _describe_plan(transfer: TransferPlan) -> str:

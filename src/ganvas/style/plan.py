@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn import functional as F
 
 from ganvas import devices
 from ganvas.errors import GanvasError
 from ganvas.features.layers import RGB, FeatureNetwork
 from ganvas.features.weights import load_network
+from ganvas.networks.layers import average_pool
 from ganvas.style import images
 from ganvas.style.colours import luminance, match_palette, palette_statistics
 from ganvas.style.images import ImageSource, StyleImage
@@ -30,6 +30,9 @@ PASS_FACTOR = 3.0
 
 FORWARD_FACTOR = 1.5
 """Likewise of a pass without a graph, for statistics: the layers, and two buffers of the size of the largest."""
+
+StylesByMask = list[tuple[Tensor | None, list[tuple[Tensor, Tensor | None, float]]]]
+"""(mask, [(style, its style mask, its weight) …]) at one scale, of the shapes in `TransferPlan`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +64,15 @@ class TransferPlan:
     def objective(self, size: tuple[int, int]) -> StyleObjective:
         """The objective at one scale."""
         assert self.options.content_weight is not None
-        photo, strength = images.resize(self.content, size), self.options.strength
-        targets = []
-        for mask, styles in self._styles_by_mask(size):
+        photo, strength = self._photo(size), self.options.strength
+        targets, by_mask = [], self._styles_by_mask(size)
+        for mask, styles in by_mask:
             mixed = _mix_statistics([(weight, self.layers.statistics(style, part)) for style, part, weight in styles])
             if strength < 1:
                 mixed = _mix_statistics([(strength, mixed), (1 - strength, self.layers.statistics(photo, mask))])
             targets.append(StyleTarget(mask, mixed, sum(weight for *_, weight in styles)))
         return StyleObjective(
-            self.layers, self._palette_matched_photo(size), targets, statistic=self.options.statistic,
+            self.layers, self._match_palettes(photo, by_mask), targets, statistic=self.options.statistic,
             content_weight=self.options.content_weight, tv_weight=self.options.tv_weight,
         )  # fmt: skip
 
@@ -78,7 +81,7 @@ class TransferPlan:
         if self.initial is not None:
             return images.resize(images.to_tensor(self.initial).to(self.content.device), size)
         if self.options.init == "content":
-            return self._palette_matched_photo(size)
+            return self._match_palettes(self._photo(size), self._styles_by_mask(size))
         noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(self.options.seed))
         return (noise * 2 - 1).to(self.content.device)
 
@@ -86,44 +89,47 @@ class TransferPlan:
         """The union of the masks, float [1 1 *size] in [0, 1]; None: the whole image."""
         if not self.masks:
             return None
-        return _resize_mask(torch.stack(list(self.masks)).sum(0).clamp(max=1), size)
+        return average_pool(torch.stack(list(self.masks)).sum(0).clamp(max=1), size)
 
-    def _styles_by_mask(
-        self, size: tuple[int, int]
-    ) -> list[tuple[Tensor | None, list[tuple[Tensor, Tensor | None, float]]]]:
-        """(mask, [(style, its style mask, its weight) …]) at one scale."""
+    def _photo(self, size: tuple[int, int]) -> Tensor:
+        """The photo at one scale, float [1 3 *size]; grey if only its luminance is to change."""
+        photo = images.resize(self.content, size)
+        return luminance(photo).expand(-1, 3, -1, -1) if self.options.keep_colours == "luminance" else photo
+
+    def _styles_by_mask(self, size: tuple[int, int]) -> StylesByMask:
+        """The masks and the styles at one scale, these in the colours of the photo if they are kept."""
         factor = max(size) / max(self.content.shape[2:])
         opaque = images.to_opacity(self.source)
-        opaque = None if opaque is None else _resize_mask(opaque.to(self.content.device), size)
-        parts = []
+        opaque = None if opaque is None else average_pool(opaque.to(self.content.device), size)
+        photo, parts = self._photo(size), []
         for style, mask, weight in zip(self.styles, self.style_masks, self.style_weights, strict=True):
-            scaled = tuple(max(images.MIN_SIDE, round(side * factor)) for side in style.shape[2:])
-            small = images.resize(style, scaled)  # type: ignore[arg-type]
+            height, width = (max(images.MIN_SIDE, round(side * factor)) for side in style.shape[2:])
+            small = images.resize(style, (height, width))
+            part = None if mask is None else average_pool(mask, (height, width))
+            if self.options.keep_colours == "luminance":
+                small = luminance(small).expand(-1, 3, -1, -1)
             if self.options.keep_colours != "none":
-                small = self._match_photo_colours(small, images.resize(self.content, size), opaque)
-            parts.append((small, None if mask is None else _resize_mask(mask, scaled), weight))
+                small = match_palette(small, palette_statistics(small, part), palette_statistics(photo, opaque))
+            parts.append((small, part, weight))
         if not self.masks:
             return [(opaque, parts)]
-        masks = [_resize_mask(mask, size) * (1 if opaque is None else opaque) for mask in self.masks]
+        masks = [average_pool(mask, size) * (1 if opaque is None else opaque) for mask in self.masks]
         return [(mask, [part]) for mask, part in zip(masks, parts, strict=True)]
 
-    def _match_photo_colours(self, style: Tensor, photo: Tensor, opaque: Tensor | None) -> Tensor:
-        if self.options.keep_colours == "luminance":
-            style, photo = (luminance(image).expand(-1, 3, -1, -1) for image in (style, photo))
-        return match_palette(style, palette_statistics(style), palette_statistics(photo, opaque))
+    def _match_palettes(self, photo: Tensor, by_mask: StylesByMask) -> Tensor:
+        """The photo in the palette of the styles: the content target and the default initial image.
 
-    def _palette_matched_photo(self, size: tuple[int, int]) -> Tensor:
-        """The photo in the palette of the styles: the content target and the default initial image."""
-        photo = images.resize(self.content, size)
-        if self.options.keep_colours == "luminance":
-            photo = luminance(photo).expand(-1, 3, -1, -1)
+        Where masks overlap, their palettes are mixed: added up, they would go beyond each of them.
+        """
         if not self.options.palette:
             return photo
         matched = photo
-        for mask, styles in self._styles_by_mask(size):
+        overlap = sum(mask for mask, _ in by_mask if mask is not None)
+        overlap = overlap.clamp(min=1) if isinstance(overlap, Tensor) else 1
+        for mask, styles in by_mask:
             palettes = [(weight, {RGB: palette_statistics(style, part)}) for style, part, weight in styles]
             new = match_palette(photo, palette_statistics(photo, mask), _mix_statistics(palettes)[RGB])
-            matched = matched + (1 if not self.masks or mask is None else mask) * (new - photo)
+            matched = matched + (1 if not self.masks or mask is None else mask / overlap) * (new - photo)
         return photo + self.options.strength * (matched - photo)
 
 
@@ -291,7 +297,3 @@ def _mix_statistics(weighted: Sequence[tuple[float, Statistics]]) -> Statistics:
     """The statistics of a mixture of images with these weights."""
     total = sum(weight for weight, _ in weighted)
     return {name: sum(weight / total * part[name] for weight, part in weighted) for name in weighted[0][1]}  # type: ignore[misc]
-
-
-def _resize_mask(mask: Tensor, size: tuple[int, ...]) -> Tensor:
-    return F.interpolate(mask, size, mode="area")

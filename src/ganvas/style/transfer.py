@@ -24,7 +24,7 @@ from ganvas.style.images import ImageSource, StyleImage
 from ganvas.style.optimisers import OPTIMISERS
 from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.plan import TransferPlan, plan_transfer
-from ganvas.style.scales import list_scales
+from ganvas.style.scales import count_work, list_scales
 from ganvas.threads import cpu_threads
 
 
@@ -113,13 +113,13 @@ def run_plan(plan: TransferPlan, callback: Callback | None = None) -> StyleImage
     """Runs the optimisation of a plan, and calls `callback` with every iterate. An invisible photo is copied."""
     options = plan.options
     scales = list_scales(plan.content.shape[2:], options)
-    sizes, counts = [size for size, _ in scales], [count for _, count in scales]
+    total = sum(count for _, count in scales)
     if options.strength == 0 or not plan.source.is_visible:
         return _render(plan, plan.content)
     optimiser = OPTIMISERS[options.optimiser](options)
-    timer = _Timer([count * math.prod(size) for count, size in zip(counts, sizes, strict=True)])
-    image, done = plan.initial_image(sizes[0]), 0
-    for scale, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+    timer = _Timer(scales)
+    image, done = plan.initial_image(scales[0][0]), 0
+    for size, count in scales:
         iterates = optimiser.minimise(plan.objective(size), images.resize(image, size), count)
         for i, (value, image) in enumerate(iterates, 1):
             if not math.isfinite(value.loss):
@@ -129,10 +129,10 @@ def run_plan(plan: TransferPlan, callback: Callback | None = None) -> StyleImage
                     fix="a smaller --lr, or --optimiser adam.",
                 )
             if callback is not None:
-                seconds, left = timer.read(scale, i / count)
+                seconds, left = timer.read(done + i)
                 callback(
                     Iterate(
-                        done + i, sum(counts), *size, value.loss, value.style, value.content, value.tv, seconds, left,
+                        done + i, total, *size, value.loss, value.style, value.content, value.tv, seconds, left,
                         lambda now=image: _render(plan, now),
                     )
                 )  # fmt: skip
@@ -152,14 +152,14 @@ def _render(plan: TransferPlan, image: Tensor) -> StyleImage:
 
 
 class _Timer:
-    """Elapsed and remaining time; the work of an iteration is taken to be proportional to its pixels."""
+    """Elapsed and remaining time, by the work of the scales (`count_work`)."""
 
-    def __init__(self, work: Sequence[int]) -> None:
-        self.work, self.start, self.speed = work, time.monotonic(), SpeedMeter()
+    def __init__(self, scales: Sequence[tuple[tuple[int, int], int]]) -> None:
+        self.scales, self.start, self.speed = scales, time.monotonic(), SpeedMeter()
         self.speed.update(0)
 
-    def read(self, scale: int, fraction: float) -> tuple[float, float]:
-        done = sum(self.work[:scale]) + fraction * self.work[scale]
+    def read(self, iterations: int) -> tuple[float, float]:
+        done = count_work(self.scales, iterations)
         self.speed.update(done)
         speed = self.speed.per_second
-        return time.monotonic() - self.start, (sum(self.work) - done) / speed if speed else 0.0
+        return time.monotonic() - self.start, (count_work(self.scales) - done) / speed if speed else 0.0
