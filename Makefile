@@ -105,6 +105,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing Ganvas into $(VENV): minutes in silence; PyTorch takes about 200 MB if built for CPUs, gigabytes with CUDA."
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable .
 	touch $@
 

@@ -19,4 +19,5 @@ inputs = {
 if card["shape"]["classes"]:
     inputs["class"] = np.arange(8) % card["shape"]["classes"]  # int64
 images = np.asarray(session.run(["images"], inputs)[0])  # uint8 [n c h w]
-Image.fromarray(np.concatenate(list(images), 2).transpose(1, 2, 0).squeeze(2)).save(sys.argv[2])
+row = np.concatenate(list(images), 2).transpose(1, 2, 0)
+Image.fromarray(row[..., 0] if row.shape[2] == 1 else row).save(sys.argv[2])

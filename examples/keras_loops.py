@@ -31,6 +31,12 @@ FAULTS = {
 }
 
 
+def has_fault(loop: str, fault: str) -> bool:
+    """Whether a loop can have a fault; TensorFlow's cross-entropy takes the logits before a sigmoid itself."""
+    loops = {"d-frozen": ["train-on-batch"], "sigmoid-twice": ["fit"]}.get(fault, LOOPS)
+    return loop in loops and (fault != "sigmoid-twice" or keras.config.backend() != "tensorflow")
+
+
 def networks(last: str | None) -> tuple[Any, Any]:
     """G ends in tanh; D in `last`, or in logits."""
     layers, hidden = keras.layers, {"negative_slope": 0.2}
@@ -155,6 +161,9 @@ if __name__ == "__main__":
     parser.add_argument("fault", choices=FAULTS)
     parser.add_argument("--steps", type=int, default=300)
     arguments = parser.parse_args()
+    if not has_fault(arguments.loop, arguments.fault):
+        backend = keras.config.backend()
+        parser.error(f"{arguments.loop} cannot have this fault with {backend}: {FAULTS[arguments.fault]}")
     digits = (load_digits(return_X_y=True)[0].reshape(-1, 8, 8, 1) / 8 - 1).astype(np.float32)
     rows = []
     for fault in dict.fromkeys([arguments.fault, "healthy"]):

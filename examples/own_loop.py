@@ -21,7 +21,7 @@ FAULTS = {
     "healthy": "nothing is wrong",
     "healthy-conditional": "nothing is wrong, and the classes are learned",
     "d-frozen": "D's optimiser is never stepped",
-    "g-frozen": "G's optimiser holds the wrong parameters",
+    "g-frozen": "G's optimiser is never stepped",
     "d-too-strong": "the saturating loss and plain SGD for G, and a D that has learned long before G begins",
     "d-too-weak": "D's learning rate is a thousandth of G's",
     "same-latent": "every image of every batch is drawn from the same z: G can only draw one image",
@@ -122,7 +122,7 @@ def optimisers(G: nn.Module, D: nn.Module, fault: str) -> tuple[Any, Any]:
     d_adam = torch.optim.Adam(D.parameters(), d_lr, (0.5, 0.99))
     if fault == "d-too-strong":  # Adam would blow any gradient up to full size
         return torch.optim.SGD(G.parameters(), 1e-2), d_adam
-    return torch.optim.Adam((D if fault == "g-frozen" else G).parameters(), g_lr, (0.5, 0.99)), d_adam
+    return torch.optim.Adam(G.parameters(), g_lr, (0.5, 0.99)), d_adam
 
 
 def train(

@@ -19,7 +19,7 @@ from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.data.selection import assign_classes
 from ganvas.display import Paragraph
 from ganvas.errors import GanvasError
-from ganvas.evaluation import evaluation, measures
+from ganvas.evaluation import evaluation, measures, result
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.evaluation.measure_groups import (
     ImageSample,
@@ -156,6 +156,14 @@ def test_evaluation_has_its_protocol(folders: dict[str, Path], other: evaluation
     assert line["protocol"] == one.protocol
     again = evaluate_part(folders, "other")
     assert again.to_json() == one.to_json()
+
+
+def test_two_sample_accuracy_is_best_as_of_real_images() -> None:
+    """Copies have an accuracy below chance: a lower one is no better (Xu et al. 2018)."""
+    value = {"two_sample": measures.Value(0.1, 0.5)}
+    copies = evaluation.Evaluation("copies", value, None, {"features": {"extractor": "eye"}}, ())
+    assert copies.to_json()["values"]["two_sample"]["better"] == "as real"
+    assert [row[1] for row in result._rows(copies)] == ["="]
 
 
 def test_run_is_evaluated_against_its_training_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,12 @@ def test_program_draws_without_ganvas(run: Run) -> None:
     assert (np.asarray(Image.open("row.png")) == own).all()
 
 
-def test_example_for_onnx_draws_without_ganvas(model: Path, run: Run) -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+def test_example_for_onnx_draws_without_ganvas(channels: int, model: Path, run: Run) -> None:
+    sampler = load(run)
+    if channels == 3:
+        sampler, model = make_sampler("mlp", Shape(3, 8, 8)), Path("colour.onnx")
+        onnx_file.write(sampler, model, Options())
     code = (
         "import sys; sys.modules['ganvas'] = sys.modules['torch'] = None; sys.argv.pop(0); import runpy; "
         "runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -149,11 +154,11 @@ def test_example_for_onnx_draws_without_ganvas(model: Path, run: Run) -> None:
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    sampler = load(run)
     z = torch.from_numpy(np.random.default_rng(0).standard_normal((8, sampler.card.network.latent), np.float32))
     labels = torch.arange(8) % sampler.card.shape.classes if sampler.card.shape.classes else None
-    images = sampler.draw(Latents(z[:, None], labels, "z"))
-    difference = np.abs(np.asarray(Image.open("onnx_row.png"), int) - np.concatenate(list(images[:, 0]), 1))
+    images = np.asarray(sampler.draw(Latents(z[:, None], labels, "z")))
+    row = np.concatenate(list(images), 2).transpose(1, 2, 0).squeeze()
+    difference = np.abs(np.asarray(Image.open("onnx_row.png"), int) - row)
     assert difference.max() <= 1
 
 

@@ -131,6 +131,14 @@ def test_python_of_the_page_on_notebooks_runs(monkeypatch: pytest.MonkeyPatch) -
     assert re.fullmatch("<img src='data:image/webp;base64,[A-Za-z0-9+/=]+'>", shown[0])
 
 
+def test_make_says_how_much_it_installs_before_pip_is_silent(tmp_path: Path) -> None:
+    command = ["make", "--dry-run", "demo", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    said, _, installed = done.stdout.partition("200 MB")
+    assert "pip" not in said
+    assert "pip --disable-pip-version-check install" in installed
+
+
 def test_readme_is_short_and_lists_every_command() -> None:
     assert len(README.split()) <= 700
     for verb in COMMANDS:

@@ -4,6 +4,7 @@ The built site is checked by `make docs` (tools/check_site.py); this needs neith
 """
 
 import dataclasses
+import json
 import re
 import shlex
 import sys
@@ -29,6 +30,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import check_site  # noqa: E402
 import make_site  # noqa: E402
 import paper_values  # noqa: E402
+import site_lessons  # noqa: E402
 import site_tables  # noqa: E402
 
 FRENCH_START = ("etudiant", "enseignant", "createur", "chercheur")
@@ -143,18 +145,42 @@ def test_tables_have_everything(pages: dict[Path, str]) -> None:
 
 
 def test_reference_names_everything_without_the_site() -> None:
-    """Who reads the file itself sees every recipe, condition and measure; the site has longer tables in this place."""
+    """Readers of the files see every recipe, condition, measure and objective; some tables of the site are longer."""
     tables = {
-        "recipes": (("recipe", "what it is"), [(f"`{name}`", recipe.summary) for name, recipe in RECIPES.items()]),
+        "recipes": (
+            ("recipe", "what it is", "follows"),
+            [(f"`{name}`", recipe.summary, recipe.source) for name, recipe in RECIPES.items()],
+        ),
         "diagnoses": (
             ("condition", "severity", "what it is"),
             [(row.name, row.severity, row.summary.replace("{about}", "G or D")) for row in CONDITIONS],
         ),
-        "measures": (("measure", "better"), [(row.title, row.better) for row in MEASURES.values()]),
     }
     for page, (titles, rows) in tables.items():
         text = (ROOT / f"docs/reference/{page}.md").read_text()
         assert f"<!-- made: {page} -->\n{site_tables.markdown(titles, rows)}\n" in text, page
+    for page in ("reference/measures", "concepts/game"):  # the site's own table
+        name = {"concepts/game": "objectives"}.get(page, "measures")
+        text = (ROOT / f"docs/{page}.md").read_text()
+        assert f"<!-- made: {name} -->\n{site_tables.TABLES[name]()}<!-- end -->" in text, page
+
+
+@pytest.mark.parametrize(
+    ("page", "table", "titles"),
+    [
+        ("lessons/questions", "questions", ("lesson", "question", "choices")),
+        ("fr/questions", "questions_fr", ("leçon", "question", "choix")),
+    ],
+)
+def test_questions_are_asked_without_the_site(page: str, table: str, titles: tuple[str, ...]) -> None:
+    rows = []
+    for file in sorted(site_lessons.QUESTIONS.glob("*.json")):
+        for question in json.loads(file.read_text("utf-8"))["questions"]:
+            asked = question["fr" if table.endswith("_fr") else "en"]
+            texts = (asked["question"], " · ".join(asked["choices"]))
+            rows.append((str(int(file.stem)), *map(site_lessons.escaped, texts)))
+    text = (ROOT / f"docs/{page}.md").read_text("utf-8")
+    assert f"<!-- made: {table} -->\n{site_tables.markdown(titles, rows)}\n" in text
 
 
 def test_first_pages_say_how_ganvas_becomes_a_command_and_name_their_runs() -> None:

@@ -5,10 +5,12 @@ The cases run in a process of their own: with PyTorch in the suite, with TensorF
 
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -261,6 +263,16 @@ def case_loop_of_the_page_runs_and_nothing_is_wrong_in_it(keras: Any, capsys: py
     assert probe.history["D/auc"]
     print(probe.diagnosis())
     assert "has failed" not in capsys.readouterr().out
+
+
+def case_example_refuses_a_fault_that_a_loop_cannot_have(
+    keras: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for loop, fault in [("fit", "d-frozen"), ("tape", "sigmoid-twice")]:
+        monkeypatch.setattr(sys, "argv", ["keras_loops.py", loop, fault])
+        with pytest.raises(SystemExit):
+            runpy.run_path(str(Path(__file__).parent.parent / "examples" / "keras_loops.py"), run_name="__main__")
+        assert f"{loop} cannot have this fault" in capsys.readouterr().err
 
 
 def case_mistakes_are_told(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -271,10 +271,7 @@ def make_diagnoses() -> str:
     ]
     parts = [markdown(("condition", "severity", "what it is", "`--on-failure correct` acts"), rows)]
     for row in CONDITIONS:
-        fixes = [
-            (fix.do, {"any": "", "run": " *(runs of Ganvas)*", "loop": " *(other loops)*"}[fix.scope])
-            for fix in row.fixes
-        ]
+        fixes = [(fix.do, SCOPES[fix.scope]) for fix in row.fixes]
         needs = ", ".join(" or ".join(map(code, (n,) if isinstance(n, str) else n)) for n in row.needs)
         parts.append(
             f"## {row.name}\n\n{_sentence(row.summary)}"

@@ -228,7 +228,7 @@ assert modes_of(named["fakes"])[0] >= 6
 # %% [markdown]
 # ## The same game on digits
 #
-# Nothing changes but the networks: z has 100 numbers, an image 28 × 28 = 784. These are the two networks of most
+# Nothing changes but the networks: z has 100 numbers, an image 28 × 28 = 784. They are like those of many
 # first GAN tutorials. Count their parameters by hand before you run the cell: a linear layer from a to b has a·b
 # weights and b biases, batch norm has 2 for each unit.
 

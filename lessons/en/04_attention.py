@@ -224,10 +224,10 @@ assert "D is too strong" not in str(diagnosis)
 # %% [markdown]
 # ## Nearly equal is bad enough
 #
-# The self-attention GAN of the tutorials has positional embeddings, and 49 tokens that differ from the start. All
-# the same it begins with patches that are nearly equal. We look at its first layers before any training: how much
-# do the tokens differ, as a part of all their variation, after one attention? Once as in the tutorials, once with
-# larger positional embeddings, once with a skip connection around the attention.
+# The classic self-attention GAN has positional embeddings, and 49 tokens that differ from the start. All the same it
+# begins with patches that are nearly equal. We look at its first layers before any training: how much do the tokens
+# differ, as a part of all their variation, after one attention? Once as they are, once with larger positional
+# embeddings, once with a skip connection around the attention.
 
 
 # %%
@@ -252,9 +252,9 @@ assert min(alike[0.05, True], alike[1, True]) > 0.9
 # %% [markdown]
 # Untrained queries and keys have small products, so every weight is near 1/49, and every token becomes the mean of
 # all of them. A skip connection keeps the token itself: that is why each Transformer block has one. Larger
-# positional embeddings make the products larger. Ganvas has both networks: the recipe `transformer` is the one of
-# the tutorials as it is, `transformer-stable` starts with positions of ±1 and has a loss that needs no luck (lesson
-# 5).
+# positional embeddings make the products larger. Ganvas has both networks: the recipe `transformer` is a network
+# such as teaching material has, `transformer-stable` starts with positions of ±1 and has a loss that needs no luck
+# (lesson 5).
 #
 # ## One budget, two networks
 #

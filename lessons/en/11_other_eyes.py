@@ -126,6 +126,14 @@ numbers = 24 * 7 * 7 + 40 * 4 * 4 + 112 * 2 * 2
 print(f"D learns {count(OwnD()):,} numbers by itself, or {count(FeatureD()):,} on the frozen features")
 assert count(FeatureD()) == numbers + 3
 
+# %% [markdown]
+# Both are trained with the *hinge loss* (Lim & Ye 2017; Miyato et al. 2018), and G with $-D(G(z))$:
+#
+# $$L_D = \max(0, 1 - D(x)) + \max(0, 1 + D(G(z))).$$
+#
+# Where D gives a real image more than 1, or a fake one less than -1, the term is 0 and has no gradient: D pushes no
+# further there, and learns from the images of which it is not yet so sure.
+
 
 # %%
 def make_G(width=16):

@@ -229,8 +229,8 @@ assert modes_of(named["fakes"])[0] >= 6
 # %% [markdown]
 # ## Le même jeu sur des chiffres
 #
-# Rien ne change, sauf les réseaux : z a 100 nombres, une image 28 × 28 = 784. Ce sont les deux réseaux de la
-# plupart des premiers tutoriels de GAN. Comptez leurs paramètres à la main avant d'exécuter la cellule : une couche
+# Rien ne change, sauf les réseaux : z a 100 nombres, une image 28 × 28 = 784. Ils ressemblent à ceux de
+# beaucoup de premiers tutoriels de GAN. Comptez leurs paramètres à la main avant d'exécuter la cellule : une couche
 # linéaire de a vers b compte a·b poids et b biais, la normalisation par lot 2 paramètres par unité.
 
 # %%

@@ -229,10 +229,10 @@ assert "D is too strong" not in str(diagnosis)
 # %% [markdown]
 # ## Presque égaux, cela suffit à nuire
 #
-# Le GAN à auto-attention des tutoriels a des plongements de position, et 49 tokens qui diffèrent dès le début. Il
+# Le GAN classique à auto-attention a des plongements de position, et 49 tokens qui diffèrent dès le début. Il
 # commence pourtant par des carrés presque égaux. Regardons ses premières couches avant tout entraînement : de
-# combien les tokens d'une image diffèrent-ils après une attention, par rapport à toute leur variation ? Comme dans
-# les tutoriels, puis avec de plus grands plongements de position, puis avec une connexion résiduelle autour de
+# combien les tokens d'une image diffèrent-ils après une attention, par rapport à toute leur variation ? D'abord
+# tels quels, puis avec de plus grands plongements de position, puis avec une connexion résiduelle autour de
 # l'attention.
 
 
@@ -259,7 +259,7 @@ assert min(alike[0.05, True], alike[1, True]) > 0.9
 # Les requêtes et les clés non entraînées ont de petits produits : chaque poids est proche de 1/49, et chaque token
 # devient la moyenne de tous. Une connexion résiduelle garde le token lui-même : c'est pourquoi chaque bloc de
 # Transformer en a une. De plus grands plongements de position rendent les produits plus grands. Ganvas a les deux
-# réseaux : la recette `transformer` est le réseau des tutoriels, tel quel ; `transformer-stable` commence avec des
+# réseaux : la recette `transformer` en est un comme en ont les cours ; `transformer-stable` commence avec des
 # positions de ±1 et a un coût qui n'a pas besoin de chance (leçon 5).
 #
 # ## Un budget, deux réseaux

@@ -127,6 +127,14 @@ numbers = 24 * 7 * 7 + 40 * 4 * 4 + 112 * 2 * 2
 print(f"D learns {count(OwnD()):,} numbers by itself, or {count(FeatureD()):,} on the frozen features")
 assert count(FeatureD()) == numbers + 3
 
+# %% [markdown]
+# Les deux sont entraînés avec le coût *hinge* (Lim & Ye 2017 ; Miyato et al. 2018), et G avec $-D(G(z))$ :
+#
+# $$L_D = \max(0, 1 - D(x)) + \max(0, 1 + D(G(z))).$$
+#
+# Là où D donne plus de 1 à une image réelle, ou moins de -1 à une fausse, le terme vaut 0 et n'a pas de gradient : D
+# n'y pousse pas plus loin, et apprend des images dont il n'est pas encore aussi sûr.
+
 
 # %%
 def make_G(width=16):

@@ -35,7 +35,9 @@ MEASURES = {
     "recall": Measure("recall", "higher", "Kynkäänniemi et al. 2019", of_features=True),
     "density": Measure("density", "higher", "Naeem et al. 2020", of_features=True),
     "coverage": Measure("coverage", "higher", "Naeem et al. 2020", of_features=True),
-    "two_sample": Measure("1-nearest-neighbour accuracy", "lower", "Lopez-Paz & Oquab 2017", of_features=True),
+    "two_sample": Measure(
+        "1-nearest-neighbour accuracy", "as real", "Lopez-Paz & Oquab 2017; Xu et al. 2018", of_features=True
+    ),
     "sliced_wasserstein": Measure("sliced Wasserstein × 1000", "lower", "Karras et al. 2018"),
     "fine_detail": Measure("fine detail: spectrum error, dB", "lower", "after Durall et al. 2020", has_ratio=False),
     "layout": Measure("layout: Fréchet distance at 8×8", "lower", ""),

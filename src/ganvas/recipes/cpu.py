@@ -2,8 +2,8 @@
 
 The configuration of a recipe follows its paper, which had hours of a GPU. A run by --minutes on a CPU starts from the
 recipe's preset instead. The table was found by measurement on two cores (docs/results.md; what did worse is in
-docs/log.md). `mlp`, `cnn`, `cnn-sigmoid` and `transformer` have none: they are there as they were published. Nor have
-`fast`, `digits28` and `digits`, which are made for minutes, and `r3gan`, which is made for GPUs.
+docs/log.md). `mlp`, `cnn`, `cnn-sigmoid` and `transformer` have none: they are there as teaching material has such
+networks. Nor have `fast`, `digits28` and `digits`, which are made for minutes, and `r3gan`, which is made for GPUs.
 """
 
 from collections.abc import Iterator, Mapping
