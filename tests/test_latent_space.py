@@ -279,6 +279,15 @@ def test_latents_of_other_programs_and_other_generators(run: Run, tmp_path: Path
         sampler.latents([0]).save(tmp_path / "x.txt")
 
 
+def test_what_sample_cannot_use_is_said(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("foreign").mkdir()
+    Path("foreign/card.json").write_text('{"model": "of another program"}')
+    assert "card.json is damaged" in call_cli("sample", "foreign", check=1).stderr
+    np.save("small.npy", np.zeros((3, 5), np.float32))
+    assert "not of" in call_cli("sample", run.path, "--latents", "small.npy", check=1).stderr
+
+
 def test_z_is_mapped_and_one_style_is_taken_for_all_layers(tmp_path: Path) -> None:
     sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 2)))
     own = sampler.latents([7], label=1)

@@ -38,13 +38,13 @@ from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 from ganvas.training import grids
 from ganvas.training.cancellation import CancellableRounds
+from ganvas.training.freezing import freeze_first_layers
 from ganvas.training.loop import Session
 from ganvas.training.moment_fitting import fit_moments
 from ganvas.training.monitor.subject import RunNetworks
 from ganvas.training.start import train
 from ganvas.training.state import Batch, TrainState
 from ganvas.training.stats import Stats
-from ganvas.training.transfer import freeze_first_layers
 
 SIZE, CHANNELS, CLASSES, BATCH = 16, 3, 3, 4
 

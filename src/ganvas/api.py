@@ -5,11 +5,13 @@ from typing import Unpack
 
 from ganvas.config import TrainConfig, replace
 from ganvas.config.knobs import Knobs
+from ganvas.files import to_path
 from ganvas.runs import lookup
 from ganvas.runs.base import find_base
 from ganvas.runs.folder import Run
 from ganvas.trackers import processes
 from ganvas.training import start
+from ganvas.values import to_flag, to_text
 
 
 def train(
@@ -41,7 +43,9 @@ def train(
     if isinstance(recipe, str | Path):
         lookup.check_no_generator(str(recipe), f"start a new training from it: train(init_from={str(recipe)!r})")
     first = {name: knobs.get(name) for name in ("data", "init_from", "minutes", "device")}
-    title, config, run = find_base(recipe, **first)
+    own = "" if name is None else to_text(name, "name", "a name")
+    beside = None if to_flag(new, "new") else to_path(out, "the folder of the runs") / own
+    title, config, run = find_base(recipe, **first, beside=beside)
     config = replace(config, **knobs)
     if run is not None:
         out, name = run.path.parent, run.path.name

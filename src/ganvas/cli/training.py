@@ -60,13 +60,16 @@ def train(argv: Sequence[str]) -> None:
     argv = argv[len(named) :]
     if named:
         lookup.check_no_generator(named[0], f"start a new training from it: ganvas train --from {named[0]}")
-    data, origin, minutes, device = (
-        next(reversed(_values(argv, name)), None) for name in ("data", "init_from", "minutes", "device")
+    data, origin, minutes, device, out, name = (
+        next(reversed(_values(argv, knob)), None) for knob in ("data", "init_from", "minutes", "device", "out", "name")
     )
+    beside = None if "--new" in argv else os.path.join(out or "runs", name or "")
     with suppress(ValueError):  # the parser says what is wrong with it
         minutes = minutes and float(minutes)
     with interrupts.exit_on_signal():  # it may import PyTorch
-        title, config, run = find_base(*named, data=data, init_from=origin, minutes=minutes, device=device)
+        title, config, run = find_base(
+            *named, data=data, init_from=origin, minutes=minutes, device=device, beside=beside
+        )
     config = _with_given_length(config, argv)
     defaults = _TrainCommand(config, out=run.path.parent, name=run.path.name) if run else _TrainCommand(config)
     command = parse(

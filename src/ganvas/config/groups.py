@@ -272,7 +272,8 @@ class TransferConfig(Group):
     """Start from the networks of this run, or of this generator (a snapshot, pretrained:digits28 …; without D), where
     shapes agree; also --from."""
     freeze_d: Natural = 0
-    """Freeze the first layers of D, as many as this, at what they have learned (FreezeD); 0 = none."""
+    """Freeze the first layers of D, as many as this, at what they have learned (FreezeD); 0 = none. Of several heads,
+    such as those of fast, the first layers of each."""
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
         if self.freeze_d and self.init_from is None:

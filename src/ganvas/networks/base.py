@@ -92,6 +92,9 @@ class Discriminator(BaseNetwork):
     frozen_input = False
     """Whether `d_input` is a frozen network, for images that are augmented already, generated ones too."""
 
+    parallel_heads = ""
+    """The list of modules that an input passes beside each other, each with an output of its own; empty: none."""
+
     def d_input(self, images: Tensor) -> Tensor:
         """Turns real images float [n c h w] into the input of D: the counterpart of `Generator.d_input`."""
         return images

@@ -164,6 +164,7 @@ class Discriminator(base.Discriminator):
 
     batch_dependent = True
     frozen_input = True
+    parallel_heads = "heads"
     frozen_dtype = torch.float32
 
     def __init__(self, config: Projected, shape: Shape) -> None:

@@ -19,7 +19,7 @@ from ganvas.networks import Shape
 from ganvas.runs import checkpoint, folder, log
 from ganvas.runs.folder import Run
 from ganvas.runs.listeners import Listeners
-from ganvas.training import announcement, compilation, distributed, memory, transfer
+from ganvas.training import announcement, compilation, distributed, freezing, memory, transfer
 from ganvas.training.cancellation import SLOW_ROUND_SECONDS, CancellableRounds
 from ganvas.training.moment_fitting import CHECK_EVERY, fit_moments, refit_moments
 from ganvas.training.monitor.monitor import Monitor
@@ -29,7 +29,7 @@ from ganvas.training.progress import ProgressReporter
 from ganvas.training.saving import Saver
 from ganvas.training.state import TrainState
 from ganvas.training.stats import Stats
-from ganvas.training.transfer import Origin
+from ganvas.training.transfer import Weights
 
 
 class TrainingStopped(GanvasError):
@@ -63,11 +63,11 @@ class Session:
         peak_bytes: int,
         progress: ProgressReporter,
         planner: Planner | None = None,
-        origin: Origin | None = None,
+        weights: Weights | None = None,
         listeners: Listeners | None = None,
     ) -> None:
         self.run, self.config, self.images, self.shape = run, config, images, shape
-        self.planner, self._origin, self._peak_bytes = planner, origin, peak_bytes
+        self.planner, self._weights, self._peak_bytes = planner, weights, peak_bytes
         self.listeners = listeners or Listeners((), progress.print)
         self.progress, self.is_main = progress, distributed.is_main_process()
         self.state = TrainState.build(config, shape, device)
@@ -82,7 +82,7 @@ class Session:
         self.nimg, self.seconds, self.failure = 0, 0.0, ""
         self.saved_nimg: int | None = None
         self.stop, self._announced_stop = interrupts.StopRequests(), False
-        self.saver = Saver(run, config.runtime, self.state, images, shape, origin.d_networks if origin else ())
+        self.saver = Saver(run, config.runtime, self.state, images, shape, weights.origin.d_networks if weights else ())
         self.monitor = Monitor(run, config, images, self.state, self.saver, progress.print)
         self.tick_interval, self.snapshot_interval = config.tick_every(), config.snapshot_every()
         if self.is_main:
@@ -194,10 +194,11 @@ class Session:
 
     def _transfer(self, fresh: bool) -> None:
         """Takes weights over from another training, if this one begins so, and freezes layers of D."""
-        if fresh and self._origin is not None:
-            self.notes += transfer.take_over(self.state, self._origin)
+        if fresh and self._weights is not None:
+            self.notes += transfer.take_over(self.state, self._weights)
+        self._weights = None
         if n := self.config.transfer.freeze_d:
-            layers = transfer.freeze_first_layers(self.state.game.D, n, self.shape, self.state.device)
+            layers = freezing.freeze_first_layers(self.state.game.D, n, self.shape, self.state.device)
             self.notes.append(f"Frozen in D: {', '.join(layers)}.")
 
     def _announce(self, fresh: bool, cost: str, warning: str) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +138,11 @@ def train(
                 warning = (
                     format_speed_warning(cost, config, shape, speed) if speed and distributed.is_main_process() else ""
                 )
-                origin = transfer.find_origin(config) if fresh else None
-                if origin is not None:
-                    run = distributed.run_on_main(lambda: _update_lineage(run, origin))
-                session = Session(run, config, images, shape, device, cost.peak_bytes, progress, planner, origin, told)
+                weights = distributed.run_on_main(lambda: transfer.read_weights(config)) if fresh else None
+                if weights is not None:
+                    run = distributed.run_on_main(partial(_update_lineage, run, weights))
+                session = Session(run, config, images, shape, device, cost.peak_bytes, progress, planner, weights, told)
+                del weights  # the session needs them only at its beginning
                 session.train(format_cost(cost, config, speed), warning)
         if config.runtime.evaluate_at_end and distributed.is_main_process():
             _evaluate_run(run, str(device), quiet)
@@ -244,8 +246,11 @@ def plan(
     cost = estimate_cost(config, shape, device)
     check_memory(cost)
     report(format_cost(cost, config, None))
-    if is_new and (origin := transfer.find_origin(config)) is not None:
-        for note in transfer.check_fit(config, shape, origin):
+    origin = None
+    if is_new and (weights := transfer.read_weights(config)) is not None:
+        notes = transfer.check_fit(config, shape, weights.origin)
+        origin = {**weights.lineage, "notes": notes}
+        for note in notes:
             report(f"  {note}")
     with cpu_threads(config.runtime.threads or choose_threads(cost)), device_errors.explained(config, cost):
         speed = measure_speed(cost, config, shape, device)
@@ -258,6 +263,7 @@ def plan(
     report("\n".join(filter(None, [format_speed(planned.total_images, speed), length, warning])))
     return {
         "data": {"name": images.name, "images": len(images), **shape._asdict()},
+        "origin": origin,
         "parameters": {"G": cost.g_parameters, "D": cost.d_parameters},
         "flops_per_image": {"G": cost.g_flops, "D": cost.d_flops},
         "memory_bytes": {"needed": cost.peak_bytes, "free": cost.free_bytes, "images_per_pass": cost.images_per_pass},
@@ -345,17 +351,17 @@ def _find_or_create(
             changed = " and ".join(folder.changed_sources(same[0]))
             report(f"Note: {changed} changed since {same[0]} was started, so this is a new run.")
     lineage = None
-    if (origin := transfer.find_origin(config)) is not None:
-        transfer.check_fit(config, Shape(**data["shape"]), origin)
-        lineage = origin.to_json()
+    if (weights := transfer.read_weights(config, out)) is not None:
+        transfer.check_fit(config, Shape(**data["shape"]), weights.origin)
+        lineage = weights.lineage
     run = folder.create_run(out, name, recipe, config, data, snapshot.package_versions(), threads, lineage)
     folder.check_same_run(run, config, fingerprint)
     return run
 
 
-def _update_lineage(run: Run, origin: transfer.Origin) -> Run:
+def _update_lineage(run: Run, weights: transfer.Weights) -> Run:
     """Writes what is taken over to config.json: an origin that still trains may have saved since the run was made."""
-    metadata = run.metadata | {"lineage": origin.to_json()}
+    metadata = run.metadata | {"lineage": weights.lineage}
     return run if metadata == run.metadata else folder.write_metadata(run, metadata)
 
 

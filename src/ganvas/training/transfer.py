@@ -1,8 +1,9 @@
 """Starts a training from another one: G, D and the average are taken over where their shapes agree.
 
 First and last layers of another size or number of channels are built anew, as in `TrainState.build`. Lists of layers
-that are longer for larger images are compared from the end that they share (`networks.base`). Optimisers start fresh.
-The first layers of D can be frozen: they then keep what they have learned (FreezeD: Mo et al. 2020, arXiv 2002.10964).
+that are longer for larger images are compared from the end that they share (`networks.base`). Where only the number of
+classes differs, a first dense layer keeps what it makes of z, and each class begins with the mean scales and shifts of
+the norms. Optimisers start fresh.
 """
 
 import hashlib
@@ -12,31 +13,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from ganvas import networks
-from ganvas.config import Network, TrainConfig, leaves, replace
+from ganvas.config import TrainConfig, leaves
 from ganvas.config.flags import format_flags
 from ganvas.errors import GanvasError
-from ganvas.files import to_path
-from ganvas.networks import Shape, base
-from ganvas.pytorch_state import GPU_MODULES
-from ganvas.reading import near_paths
-from ganvas.runs import lookup, state_metadata
-from ganvas.runs.card import (
-    d_networks_of,
-    is_run,
-    is_snapshot,
-    licence_of,
-    read_card,
-    read_growth,
-    read_network,
-    read_weight_shapes,
-    weights_file,
-)
-from ganvas.runs.folder import Run
+from ganvas.networks import Shape
+from ganvas.networks.layers import ClassBatchNorm2d, OneHotConcat
+from ganvas.reading import check_regular, describe_reason, near_paths
+from ganvas.runs import lookup
+from ganvas.runs.origin import Origin, fill_open, find_begun, read_origin
 from ganvas.runs.snapshot import check_values
+from ganvas.training.announcement import quote
+from ganvas.training.freezing import count_layers, freeze_first_layers, layer_of
 from ganvas.training.state import TrainState
 from ganvas.values import expand_user
 
@@ -50,107 +42,116 @@ WITHOUT_SHAPE = ("growth", "mixing_prob", "dropout", "output", "position_init")
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where the weights come from.
+class Weights:
+    """The weights of another training, as they were in its file at one moment.
 
     Attributes:
-        path: the run or the snapshot, as it was given.
-        file: its state, with G, D and the average; or a snapshot's weights, with the average alone.
-        network: the configuration of its networks.
-        size: (height, width) of its images.
-        nimg: real images shown to its D.
-        growth: how far its networks have grown; 1 is their full size.
-        shapes: those of the tensors of G, and of D if the file has it, by network and name.
-        licence, attribution: of the weights, where they are given under a licence; those made of them keep both.
-        d_networks: the frozen networks that its G was trained through (`ganvas.runs.card.d_networks_of`).
+        origin: what is said of them.
+        tensors: of G, D (if it is there) and the average, by network and name.
+        sha256: of the file.
     """
 
-    path: Path
-    file: Path
-    network: Network
-    size: tuple[int, int]
-    nimg: int
-    growth: float
-    shapes: Mapping[str, Mapping[str, Sequence[int]]]
-    licence: str = ""
-    attribution: str = ""
-    d_networks: Sequence[dict[str, Any]] = ()
+    origin: Origin
+    tensors: Mapping[str, Tensor]
+    sha256: str
 
     @property
-    def has_d(self) -> bool:
-        """Whether D is there too."""
-        return "D" in self.shapes
-
-    def to_json(self) -> dict[str, Any]:
-        """The lineage in config.json and card.json: path, kimg, SHA-256 of the file; with a licence, that too."""
-        with self.file.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        given = {"licence": self.licence, "attribution": self.attribution} if self.licence else {}
-        path = self.path.resolve() if self.path.name in ("", "..") else self.path  # "." has no name anywhere else
-        return {"from": str(path), "kimg": self.nimg / 1000, "sha256": digest, **given}
+    def lineage(self) -> dict[str, Any]:
+        """What config.json and card.json say: path, kimg, SHA-256 of the file; with a licence, that too."""
+        origin, path = self.origin, self.origin.path
+        given = {"licence": origin.licence, "attribution": origin.attribution} if origin.licence else {}
+        path = path.resolve() if path.name in ("", "..") else path  # "." has no name anywhere else
+        return {"from": str(path), "kimg": origin.nimg / 1000, "sha256": self.sha256, **given}
 
 
-def find_origin(config: TrainConfig) -> Origin | None:
+def find_origin(config: TrainConfig, out: Path | None = None) -> Origin | None:
     """The weights that `init_from` names; None without it. Only headers are read.
+
+    Args:
+        config: every knob.
+        out: a folder of runs, in which the error names one that started from there.
 
     Raises:
         GanvasError: they are none, are damaged, or of another family.
     """
-    if config.transfer.init_from is None:
+    given = config.transfer.init_from
+    if given is None:
         return None
-    path = lookup.folder_of(expand_user(to_path(config.transfer.init_from, "a run or a snapshot")))
-    folder = lookup.find_local(path)
-    if is_run(folder):
-        origin = _of_run(Run(folder))
-    elif is_snapshot(folder):
-        origin = _of_snapshot(path, folder)
-    else:
+    origin = read_origin(given)
+    if origin is None:
+        path = lookup.folder_of(expand_user(given))
+        begun = None if out is None else next(find_begun(out, given), None)
+        resumes = "" if begun is None else f"ganvas train {quote(begun)} resumes the run that started from it."
         raise GanvasError(
             f"--from is {path}, which {'is no run' if path.exists() else 'does not exist'}.",
             expected=f"a run folder, one of its snapshots, or {lookup.FORMS}",
-            fix=near_paths(path) or "ganvas runs lists the runs.",
+            fix=resumes or near_paths(path) or "ganvas runs lists the runs.",
         )
     own = config.network.family
     if origin.network.family != own:
         raise GanvasError(
-            f"{path} has networks of the family {origin.network.family}, and this training of {own}.",
+            f"{origin.path} has networks of the family {origin.network.family}, and this training of {own}.",
             expected="one family: weights are taken over layer by layer",
             fix=f"train a recipe of the family {origin.network.family}; ganvas recipes lists them.",
         )
     if config.transfer.freeze_d and not origin.has_d:
         raise GanvasError(
-            f"--freeze-d {config.transfer.freeze_d} with --from {path}, which has no D.",
+            f"--freeze-d {config.transfer.freeze_d} with --from {origin.path}, which has no D.",
             expected="a run folder with its saved state: a snapshot has only G",
             fix="name the run, or leave --freeze-d out.",
         )
     return origin
 
 
-def _of_run(run: Run) -> Origin:
-    if run.state_file.exists():
-        state, size = state_metadata.read_metadata(run.state_file), _size(run.metadata["data"]["shape"])
-        licence, attribution = licence_of(run.metadata.get("lineage"))
-        file, shapes, growth = run.state_file, _read_shapes(run.state_file), read_growth(run.state_file, "ema/growth")
-        network, nimg = run.config.network, state["nimg"]
-        seen = d_networks_of(state.get("d_networks"), network)
-        return Origin(run.path, file, network, size, nimg, growth, shapes, licence, attribution, seen)
-    if not run.snapshots:
-        raise GanvasError(f"{run.path} has no snapshot yet.", fix="wait for its first one, or name another run.")
-    return _of_snapshot(run.path, run.latest_snapshot)
+def read_weights(config: TrainConfig, out: Path | None = None) -> Weights | None:
+    """Reads the weights that `init_from` names, and computes the SHA-256 of the same bytes; None without it.
+
+    Args:
+        config, out: as for `find_origin`.
+
+    Raises:
+        GanvasError: as `find_origin`; also where the weights are not finite.
+    """
+    origin = find_origin(config, out)
+    while origin is not None:
+        content = _read(origin.file)
+        found = find_origin(config, out)
+        if found == origin:
+            return Weights(origin, _tensors_of(origin, content), hashlib.sha256(content).hexdigest())
+        origin = found  # it still trains, and has saved in between
+    return None
 
 
-def _of_snapshot(path: Path, snapshot: Path) -> Origin:
-    shapes, card = {"G": read_weight_shapes(snapshot)}, read_card(snapshot)
-    network, size, file = read_network(snapshot, card), _size(card["shape"]), weights_file(snapshot)
-    growth, seen = read_growth(file, "growth"), d_networks_of(card.get("d_networks"), network)
-    return Origin(path, file, network, size, card["nimg"], growth, shapes, *licence_of(card), seen)
+def _read(file: Path) -> bytes:
+    try:
+        check_regular(file)
+        return file.read_bytes()
+    except OSError as error:
+        raise _unreadable(file, error) from error
 
 
-def _read_shapes(state: Path) -> dict[str, dict[str, Sequence[int]]]:
-    """The shapes of the tensors of G and D in a state file, of which only the header is read."""
-    with state_metadata.open_state(state, "pt") as file:
-        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-    return {part: _part_of(shapes, part) for part in ("G", "D")}
+def _tensors_of(origin: Origin, content: bytes) -> dict[str, Tensor]:
+    """Those of G, D (if it is there) and the average in the content of its file; their values are checked."""
+    try:
+        tensors = load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(origin.file, error) from error
+    parts = ("G", "D", "ema")
+    if origin.has_d:
+        tensors = {name: value for name, value in tensors.items() if name.partition("/")[0] in parts}
+    else:  # a snapshot's are for G and for its average
+        tensors = {f"{part}/{name}": value for name, value in tensors.items() for part in ("G", "ema")}
+    of_d = {name for name in tensors if name.startswith("D/")}  # may have buffers of whole numbers
+    check_values(origin.path, {n: value for n, value in tensors.items() if n not in of_d or value.is_floating_point()})
+    return tensors
+
+
+def _unreadable(file: Path, error: Exception) -> GanvasError:
+    return GanvasError(
+        f"{file} cannot be read ({describe_reason(error)}).",
+        expected="the weights of a run or of a generator",
+        fix="name another run, or leave --from out.",
+    )
 
 
 def _part_of(tensors: Mapping[str, Item], part: str) -> dict[str, Item]:
@@ -158,21 +159,13 @@ def _part_of(tensors: Mapping[str, Item], part: str) -> dict[str, Item]:
     return {name.removeprefix(f"{part}/"): item for name, item in tensors.items() if name.startswith(f"{part}/")}
 
 
-def _size(shape: Mapping[str, int]) -> tuple[int, int]:
-    return shape["height"], shape["width"]
-
-
 def like_origin(config: TrainConfig) -> TrainConfig:
     """The configuration with the origin's value of each knob of the networks that it leaves open.
 
     That of a run leaves none open: it is resumed also where its origin is not there any more.
     """
-    own = dict(leaves(config.network))
-    origin = find_origin(config) if None in own.values() else None
-    if origin is None:
-        return config
-    theirs = dict(leaves(origin.network))
-    return replace(config, **{name: theirs[name] for name, value in own.items() if value is None and name in theirs})
+    origin = find_origin(config) if None in dict(leaves(config.network)).values() else None
+    return config if origin is None else fill_open(config, origin.network)
 
 
 @dataclass(frozen=True)
@@ -181,38 +174,87 @@ class Fit:
 
     Attributes:
         names: its tensors that are taken over -> their names in the saved network.
-        taken, total: numbers of weights.
-        layers: its layers with a weight of two or more dimensions.
-        new: its layers and norms with weights that are not taken over.
+        of_z: its weights of z and a one-hot class, of which those of z are taken over -> their name there.
+        means: its scales and shifts of norms that begin with the mean over the saved network's classes -> their names.
+        taken, total: numbers of weights; the means are not counted.
+        layers: its layers with a weight of two or more dimensions, but no embeddings.
+        new: its layers and norms with weights that begin anew.
     """
 
     names: Mapping[str, str]
+    of_z: Mapping[str, str]
+    means: Mapping[str, str]
     taken: int
     total: int
     layers: frozenset[str]
     new: tuple[str, ...]
 
     @classmethod
-    def of(cls, network: nn.Module, saved: Mapping[str, Sequence[int]]) -> "Fit":
-        """Compares a network with the shapes of the tensors of a saved one of its family, by their names."""
+    def of(cls, network: nn.Module, saved: Mapping[str, Sequence[int]], classes: int = 0) -> "Fit":
+        """Compares a network with the shapes of the tensors of a saved one of its family, by their names.
+
+        Args:
+            network: G or D.
+            saved: the shapes.
+            classes: of the saved network; 0 if it is unconditional.
+        """
         own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
         lists = getattr(network, "matched_at_end", {})
         shifts = {layers: (first, _length(own, layers) - _length(saved, layers)) for layers, first in lists.items()}
-        names = {new: name for name, shape in saved.items() if own.get(new := _renumber(name, shifts)) == tuple(shape)}
+        there = {_renumber(name, shifts): name for name in saved}
+        names = {new: name for new, name in there.items() if own.get(new) == tuple(saved[name])}
         names.pop("growth", None)  # it is that of the schedule
+        shapes = {new: tuple(saved[name]) for new, name in there.items()}
+        of_z = {name: there[name] for name in _of_z(network, shapes, classes) if name not in names}
+        means = {one: there[two] for one, two in _class_norms(network, shapes) if one not in names}
         weights = dict(network.named_parameters())
-        new = dict.fromkeys(_layer_of(name) or name for name in weights if name not in names)
-        for bias in [name for name in names if name.endswith(".bias") and _layer_of(name) in new]:
+        new = dict.fromkeys(layer_of(name) or name for name in weights if name not in {*names, *of_z, *means})
+        for bias in [name for name in names if name.endswith(".bias") and layer_of(name) in new]:
             del names[bias]  # it is of other weights
         taken = sum(weight.numel() for name, weight in weights.items() if name in names)
-        layers = frozenset(_layer_of(name) or name for name, weight in weights.items() if weight.dim() > 1)
-        return cls(names, taken, sum(weight.numel() for weight in weights.values()), layers, tuple(new))
+        taken += sum(len(weights[name]) * (shapes[name][1] - classes) for name in of_z)
+        embeddings = {name for name, module in network.named_modules() if isinstance(module, nn.Embedding)}
+        layers = {layer_of(name) or name for name, weight in weights.items() if weight.dim() > 1} - embeddings
+        total = sum(weight.numel() for weight in weights.values())
+        return cls(names, of_z, means, taken, total, frozenset(layers), tuple(new))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every weight is one of the saved network."""
+        return not (self.new or self.of_z or self.means)
 
     def describe(self, title: str, origin: Origin) -> str:
-        """A sentence: how many weights are taken over, and which layers are new."""
+        """A sentence: how many weights are taken over, which begin otherwise, and which layers are new."""
         more = f" and {len(self.new) - 6} more" if len(self.new) > 6 else ""
+        of_z = f"; of {', '.join(map(layer_of, self.of_z))} those of z" if self.of_z else ""
+        mean = "the mean over its classes" if origin.shape["classes"] else "its own for every class"
+        means = f"; scales and shifts of norms: {mean}" if self.means else ""
         rest = f"; new: {', '.join(self.new[:6])}{more}" if self.new else ""
-        return f"{title}: {self.taken:,} of {self.total:,} weights from {origin.path}{rest}."
+        return f"{title}: {self.taken:,} of {self.total:,} weights from {origin.path}{of_z}{means}{rest}."
+
+
+def _of_z(network: nn.Module, saved: Mapping[str, Sequence[int]], classes: int) -> list[str]:
+    """The weight [n, z + classes] of G's first dense layer, where one of as many n and z is saved; else none."""
+    joined = next((module for module in network.children() if isinstance(module, OneHotConcat)), None)
+    dense = next((one for one in network.named_modules() if isinstance(one[1], nn.Linear)), None)
+    if joined is None or dense is None:
+        return []
+    name, layer = dense
+    n, columns = layer.get_parameter("weight").shape
+    fits = saved.get(f"{name}.weight") == (n, columns - joined.classes + classes)
+    return [f"{name}.weight"] if fits else []
+
+
+def _class_norms(network: nn.Module, saved: Mapping[str, Sequence[int]]) -> Iterable[tuple[str, str]]:
+    """The scales and shifts of norms that may depend on the class -> the saved ones, for any number of classes."""
+    own = network.state_dict()
+    for prefix, module in network.named_modules():
+        if isinstance(module, ClassBatchNorm2d):
+            for of_classes, of_all in (("scale.weight", "norm.weight"), ("shift.weight", "norm.bias")):
+                pair = [f"{prefix}.{of_classes}", f"{prefix}.{of_all}"]
+                one, two = (next((name for name in pair if name in tensors), "") for tensors in (own, saved))
+                if one and two and own[one].shape[-1] == saved[two][-1]:
+                    yield one, two
 
 
 def _length(names: Iterable[str], layers: str) -> int:
@@ -238,13 +280,13 @@ def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
     """What a new training takes over and freezes, in sentences.
 
     Raises:
-        GanvasError: next to nothing fits, new layers would be frozen, or the weights are not finite, or damaged.
+        GanvasError: next to nothing fits, or more layers would be frozen than there are, or new ones.
     """
     generator, discriminator = networks.build(config.network, shape)
     if config.loss.spectral_norm:
         networks.apply_spectral_norm(discriminator)
     own = {"G": generator, "D": discriminator}
-    fits = {title: Fit.of(own[title], shapes) for title, shapes in origin.shapes.items()}
+    fits = {title: Fit.of(own[title], shapes, origin.shape["classes"]) for title, shapes in origin.tensors.items()}
     difference = _describe_difference(config, shape, origin)
     for title, fit in fits.items():
         fitting = len(fit.layers.difference(fit.new))
@@ -252,7 +294,7 @@ def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
             raise GanvasError(
                 f"Only {fitting} of {len(fit.layers)} layers of {title} fit those of {origin.path}.",
                 expected="networks of the same widths, both with --spectral-norm or both without",
-                fix=difference,
+                fix=difference or "name another run, or leave --from out.",
             )
     if n := config.transfer.freeze_d:
         if origin.growth < 1:
@@ -261,22 +303,28 @@ def check_fit(config: TrainConfig, shape: Shape, origin: Origin) -> list[str]:
                 expected="first layers that have learned something: those of the full size have not",
                 fix="train that run on, or leave --freeze-d out.",
             )
-        frozen = freeze_first_layers(discriminator, n, shape, torch.device("cpu"))
+        device = torch.device("cpu")
+        if n >= (count := count_layers(discriminator, shape, device)):
+            where = "the longest head of D" if discriminator.parallel_heads else "D"
+            raise GanvasError(
+                f"--freeze-d is {n}, and {where} has {count} layers with weights.",
+                expected=f"at most {count - 1}: the last one must learn",
+            )
+        frozen = freeze_first_layers(discriminator, n, shape, device)
         if new := [layer for layer in frozen if layer in fits["D"].new]:
             raise GanvasError(
                 f"--freeze-d {n} would freeze {', '.join(new)} of D, which {origin.path} lacks.",
                 expected="first layers that have learned something: random ones would stay random",
                 fix=difference or "leave --freeze-d out.",
             )
-    _load_tensors(origin)
     return _describe(fits, difference, origin)
 
 
 def _describe(fits: Mapping[str, Fit], difference: str, origin: Origin) -> list[str]:
-    notes = [difference] if difference and any(fit.new for fit in fits.values()) else []
+    notes = [difference] if difference and not all(fit.is_whole for fit in fits.values()) else []
     notes += [fit.describe(title, origin) for title, fit in fits.items()]
     if not origin.has_d:
-        notes.append(f"{origin.path} is a snapshot, without D: D is untrained. A run folder has both.")
+        notes.append(f"{origin.path} {origin.why_no_d}: D is untrained. A run with its saved state has both.")
     return notes
 
 
@@ -287,103 +335,49 @@ def _describe_difference(config: TrainConfig, shape: Shape, origin: Origin) -> s
     other = {name: theirs[name] for name in names if theirs[name] != own[name]}
     if origin.size != (shape.height, shape.width):
         other["resolution"] = "x".join(map(str, origin.size))
-    return f"It was made with {format_flags(other)}: with these more layers would fit." if other else ""
+    if origin.shape["channels"] != shape.channels:
+        other["channels"] = origin.shape["channels"]
+    if origin.spectral_norm not in (None, config.loss.spectral_norm):
+        other["spectral_norm"] = origin.spectral_norm
+    classes = origin.shape["classes"]
+    if (classes > 0) != (shape.classes > 0):
+        other["conditional"] = classes > 0
+    knobs = f"It was made with {format_flags(other)}: with these more layers would fit." if other else ""
+    differ = 0 < classes != shape.classes > 0
+    counts = (
+        f"It has {classes} classes and this training {shape.classes}: what is of one is not taken." if differ else ""
+    )
+    return " ".join(filter(None, (knobs, counts)))
 
 
 @torch.no_grad()
-def take_over(state: TrainState, origin: Origin) -> list[str]:
-    """Copies into a new training's networks what fits of another's; what was taken and what not, in sentences.
-
-    Raises:
-        GanvasError: the file is damaged, or its weights are not finite.
-    """
-    tensors = _load_tensors(origin)
+def take_over(state: TrainState, weights: Weights) -> list[str]:
+    """Copies into a new training's networks what fits of another's; what was taken and what not, in sentences."""
+    origin = weights.origin
     fits: dict[str, Fit] = {}
     for part, network in (("G", state.game.G), ("D", state.game.D), ("ema", state.g_ema)):
-        if saved := _part_of(tensors, part):
-            own = network.state_dict()
-            fits[part] = Fit.of(network, {name: value.shape for name, value in saved.items()})
-            for name, other in fits[part].names.items():
-                own[name].copy_(saved[other])
-    if not fits.pop("ema").new:
+        if saved := _part_of(weights.tensors, part):
+            shapes = {name: tuple(value.shape) for name, value in saved.items()}
+            fits[part] = Fit.of(network, shapes, origin.shape["classes"])
+            _copy(fits[part], network, saved, origin.shape["classes"])
+    if fits.pop("ema").is_whole:
         state.ema_warmup = 0.0  # it goes on; new layers would stay as they begin for too long
     return _describe(fits, _describe_difference(state.config, state.game.G.shape, origin), origin)
 
 
-def _load_tensors(origin: Origin) -> dict[str, Tensor]:
-    """The tensors of G, D (if it is there) and the average, by network and name; their values are checked."""
-    if origin.has_d:
-        with state_metadata.open_state(origin.file, "pt") as file:
-            names = [name for name in file.keys() if name.partition("/")[0] in ("G", "D", "ema")]  # noqa: SIM118
-            tensors = {name: file.get_tensor(name) for name in names}
-    else:
-        tensors = _as_state(load_file(origin.file))
-    of_d = {name for name in tensors if name.startswith("D/")}  # may have buffers of whole numbers
-    check_values(origin.path, {n: value for n, value in tensors.items() if n not in of_d or value.is_floating_point()})
-    return tensors
-
-
-def _as_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A snapshot's weights for G and for its average."""
-    return {f"{part}/{name}": value for name, value in weights.items() for part in ("G", "ema")}
-
-
-def freeze_first_layers(discriminator: nn.Module, n: int, shape: Shape, device: torch.device) -> list[str]:
-    """Freezes the first n layers that an image passes in D at its full size, and the norms between them.
-
-    Layers are those with a weight of two or more dimensions. Of a projected D the first ones are those of the head on
-    the finest map.
-
-    Returns:
-        Their names.
-
-    Raises:
-        GanvasError: D has no n layers beside its last one.
-    """
-    modules = _modules_in_order(discriminator, shape, device)
-    weights = {_layer_of(name) for name, weight in discriminator.named_parameters() if weight.dim() > 1}
-    layers = [name for name in modules if name in weights]
-    if n >= len(layers):
-        raise GanvasError(
-            f"--freeze-d is {n}, and D has {len(layers)} layers with weights.",
-            expected=f"at most {len(layers) - 1}: the last one must learn",
-        )
-    frozen = modules[: modules.index(layers[n])]
-    for name, weight in discriminator.named_parameters():
-        if _layer_of(name) in frozen:
-            weight.requires_grad_(False)
-    return layers[:n]
-
-
-def _modules_in_order(discriminator: nn.Module, shape: Shape, device: torch.device) -> list[str]:
-    """The names of D's innermost modules with parameters, in the order in which an image passes them at full size."""
-    order: dict[str, None] = {}
-    names = {_layer_of(name) for name, _ in discriminator.named_parameters()} - {""}
-    names = {name for name in names if not any(other.startswith(f"{name}.") for other in names)}
-    hooks = [
-        module.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name))
-        for name, module in discriminator.named_modules()
-        if name in names
-    ]
-    labels = torch.zeros(2, dtype=torch.long, device=device) if shape.classes else None
-    forked = [device] if device.type in GPU_MODULES else []  # of several GPUs only the one that is used
-    network: Any = discriminator
-    training, growth = network.training, getattr(network, "growth", None)
-    before = growth.item() if isinstance(growth, Tensor) and isinstance(network, base.Discriminator) else 1.0
-    try:
-        if before < 1:
-            network.grow(1.0)
-        with torch.no_grad(), torch.random.fork_rng(forked, device_type=device.type):
-            network.eval()(network.d_input(torch.zeros(2, *shape[:3], device=device)), labels)
-    finally:
-        network.train(training)
-        if before < 1:
-            network.grow(before)
-        for hook in hooks:
-            hook.remove()
-    return list(order)
-
-
-def _layer_of(parameter: str) -> str:
-    """The name of the layer to which a parameter belongs, also where it is parametrised, as by spectral norm."""
-    return parameter.rpartition(".")[0].partition(".parametrizations")[0]
+def _copy(fit: Fit, network: nn.Module, saved: Mapping[str, Tensor], classes: int) -> None:
+    """Sets the tensors of a network that are not new; weights of a class in `of_z` begin around the saved mean."""
+    own = network.state_dict()
+    for name, other in fit.names.items():
+        own[name].copy_(saved[other])
+    for name, other in fit.means.items():
+        value = saved[other].to(own[name])
+        own[name].copy_(value.mean(0) if value.dim() > 1 else value)
+    for name, other in fit.of_z.items():
+        value, bias = saved[other].to(own[name]), f"{layer_of(name)}.bias"
+        z = value.shape[1] - classes
+        own[name][:, :z] = value[:, :z]
+        if classes and own[name].shape[1] > z:
+            own[name][:, z:] += value[:, z:].mean(1, keepdim=True)
+        elif classes and bias in own:
+            own[bias] += value[:, z:].mean(1)
