@@ -204,9 +204,7 @@ class Session:
         length = f"{self.total / 1000:g} kimg" if self.planner is None else f"{self.planner.describe(self.nimg)},"
         resumed_at = None if fresh else self.nimg
         text = announcement.describe(self.run, self.config, self.images, self.state, cost, length, resumed_at)
-        self.progress.print(text)
-        for note in self.notes:
-            self.progress.print(f"  {note}")
+        self.progress.print("\n".join([text, *(f"  {note}" for note in self.notes)]))
         if fresh:
             if unfinished := folder.find_unfinished(self.run):
                 other, how_to_resume = unfinished
