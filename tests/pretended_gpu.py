@@ -3,7 +3,7 @@
 Tensors on the meta device have a shape, a dtype and a device, but no values. `PretendedGPU` sees each operation before
 it is done. It raises `OnTwoDevices` where a tensor of the device meets one that was left on the CPU, notes where a real
 GPU would be waited for (`waits`) and where a float64 is made (`doubles`), which neither MPS nor every XPU can do; and
-where values are read, it gives made-up ones.
+where values are read, it gives made-up ones. It raises `NotOnMPS` at an operation that MPS lacks.
 """
 
 import sys
@@ -46,6 +46,14 @@ _SHAPES: dict[Any, Callable[..., Any]] = {
     aten.native_batch_norm_backward.default: lambda x, *_: (torch.empty_like(x), *x.new_empty(2, x.shape[1])),
 }
 """Frequent operations whose results are known at once; PyTorch's own way to their shapes takes milliseconds."""
+
+
+_NOT_ON_MPS = {aten._linalg_eigh.default}
+"""Operations of the package that have no implementation for MPS up to PyTorch 2.13."""
+
+
+class NotOnMPS(AssertionError):
+    """An operation that PyTorch cannot do on MPS."""
 
 
 class OnTwoDevices(AssertionError):
@@ -109,6 +117,8 @@ class PretendedGPU(TorchDispatchMode):
                 self._note_created(func, args, kwargs, tensors, made)
             return result
         self.operations += 1
+        if func in _NOT_ON_MPS:
+            raise NotOnMPS(f"{func} at {_place()}")
         if func in _READS:
             return self._read(func, there[0])
         if func is aten._to_copy.default and torch.device(kwargs.get("device") or META).type == "cpu":

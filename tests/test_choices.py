@@ -205,6 +205,19 @@ def test_missing_package_of_the_frozen_network_is_said(monkeypatch: pytest.Monke
     assert notes[-1] == "lite0 is missing."
 
 
+def test_batch_that_is_too_small_for_moments_of_each_class_is_said() -> None:
+    few, many = (Shape(3, 32, 32, classes) for classes in (16, 20))
+    config = fast(features_net="eye", g_width=8, conditional=True)
+    assert choose_networks(config, few, CPU)[1] == []
+    assert choose_networks(config, many, CPU)[1] == [
+        "With a batch of 32, moments are matched over all 20 classes together: --batch 40 gives each of them its own."
+    ]
+    pair = replace(RECIPES["custom"].config, d="projected(features_net='eye')", batch=8, moments=0.1)
+    assert "--batch 40" in choose_networks(pair, many, CPU)[1][-1]
+    for other in (replace(config, batch=40), replace(config, moments=0.0)):
+        assert choose_networks(other, many, CPU)[1] == []
+
+
 def test_other_families_are_complete() -> None:
     assert choose_networks(tiny(), Shape(1, 8, 8), CPU) == (tiny(), [])
 

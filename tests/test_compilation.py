@@ -23,7 +23,7 @@ from ganvas.pytorch_state import default_state
 from ganvas.runs import checkpoint
 from ganvas.training import compilation
 from ganvas.training.cancellation import CancellableRounds
-from ganvas.training.compilation import MIN_ROUNDS, CompiledUpdates, EagerUpdates, Updates, is_wanted
+from ganvas.training.compilation import MIN_MINUTES, MIN_ROUNDS, CompiledUpdates, EagerUpdates, Updates, is_wanted
 from ganvas.training.start import train
 from ganvas.training.state import Quantities, TrainState
 
@@ -108,6 +108,9 @@ def test_auto_compiles_long_runs_on_a_gpu_alone(device: str) -> None:
     assert not is_wanted("auto", device, MIN_ROUNDS - 1)
     assert is_wanted("on", device, 1)
     assert not is_wanted("off", device, 10 * MIN_ROUNDS)
+    assert is_wanted("auto", device, MIN_ROUNDS, MIN_MINUTES) == (device == "cuda")
+    assert not is_wanted("auto", device, 10 * MIN_ROUNDS, 10)
+    assert is_wanted("on", device, 1, 10)
 
 
 def measure(state: TrainState, updates: Updates) -> Quantities:
@@ -168,7 +171,7 @@ def test_numbers_that_change_are_not_compiled_again(compiler: Recorder) -> None:
     graphs = len(compiler.graphs)
     assert graphs == 2 * 2 + 2 * 2 + 2
     train_rounds(compiled, 5)
-    assert len(compiler.graphs) == graphs
+    assert len(compiler.graphs) == compiled.compile_attempts == graphs
     assert any(graph() for graph in compiler.graphs)
     del compiled
     gc.collect()
@@ -202,6 +205,8 @@ def test_without_a_compiler_the_run_is_the_eager_one(monkeypatch: pytest.MonkeyP
     assert_close(ours, theirs, 0)
     assert_same_state(compiled, eager)
     assert len(said) == 3
+    assert compiled.compile_attempts >= 3
+    assert eager.compile_attempts == 0
     assert all("is not compiled, and runs as it is written" in note for note in said)
     assert all("FileNotFoundError: No working C++ compiler found" in note for note in said)
 

@@ -688,6 +688,9 @@ def test_fix_depends_on_the_present_configuration() -> None:
     fast = RECIPES["fast"].config
     assert proposed(OVERFITS, "D overfits", fast)[0].flags == "--augment diffaugment"
     assert proposed(OVERFITS, "D overfits", replace(fast, augment="diffaugment"))[0].flags == "--noise 0.1"
+    pair = replace(RECIPES["custom"].config, g="mlp(g_norm='none')", d="projected", objective="hinge")
+    pair = replace(pair, r1=0.0, r2=0.0)
+    assert proposed(OVERFITS, "D overfits", pair)[0].flags == "--augment diffaugment", "as for the recipe fast"
 
 
 def test_fix_that_is_in_force_is_not_proposed() -> None:

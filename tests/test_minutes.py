@@ -25,7 +25,7 @@ from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 from ganvas.runs.names import numbered
 from ganvas.schedule import Schedule
-from ganvas.training import planning, start
+from ganvas.training import moment_fitting, planning, start
 from ganvas.training.planning import Plan, Planner
 from ganvas.training.state import TrainState
 
@@ -310,7 +310,9 @@ def test_slower_run_is_re_planned_and_records_what_was_asked_and_done(train: Tra
     run = train("a")
     assert run.config.minutes == 0.1
     assert run.config.kimg is None
-    assert "0.1 minutes, planned as 1.2 kimg, on cpu" in (run.path / "log.txt").read_text()
+    announced = (run.path / "log.txt").read_text()
+    assert "0.1 minutes, planned as 1.2 kimg, on cpu" in announced
+    assert "(fakes*.png, about 11)" in announced, "its speed may change"
     planned, *replanned = plans(run)
     assert planned == (0, 1.2)
     assert replanned
@@ -371,11 +373,23 @@ def kill(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return kill_at
 
 
-@pytest.mark.parametrize("number", [2, -1])
+def projected() -> TrainConfig:
+    """As `by_time`, with a D behind a small frozen network, and moments that G matches."""
+    Path("maps.py").write_text("from torch.nn import functional as F\ndef maps(x):\n    return [F.avg_pool2d(x, 8)]\n")
+    config = replace(tiny(family="projected", r1=0.0, r2=0.0), features_net="maps.py:maps", minutes=0.1)
+    return replace(config, tick_kimg=None, snapshot_kimg=None, moments=0.1, augment="translation", watch=False)
+
+
+@pytest.mark.parametrize(("make", "number"), [(by_time, 2), (by_time, -1), (projected, 2)])
 def test_run_killed_in_a_re_plan_makes_the_same_one_again(
-    train: Training, kill: Callable[[int], None], number: int
+    train: Training,
+    kill: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[], TrainConfig],
+    number: int,
 ) -> None:
-    config = by_time(snapshot_kimg=0.3)
+    monkeypatch.setattr(moment_fitting, "IMAGES", 48)
+    config = replace(make(), snapshot_kimg=0.3)
     whole = train("whole", config=config)
     kill(plans(whole)[number][0])
     with pytest.raises(RuntimeError, match="killed"):
@@ -462,6 +476,27 @@ def test_start_of_a_session_counts_as_time_but_not_as_slowness(train: Training, 
     assert done["elapsed"] == pytest.approx(6.0, rel=0.05)
     after = next(kimg for nimg, kimg in plans(run) if nimg >= 200)
     assert 0.7 < after < 0.85, "a second less, not a slower machine"
+
+
+def test_compiling_counts_as_time_but_not_as_slowness(
+    train: Training, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed_round, attempts = TrainState.train_round, 0
+
+    def compiling_round(state: TrainState, batches: Any, nimg: int) -> Any:
+        nonlocal attempts
+        if nimg == 0:
+            clock.seconds += 0.6
+            attempts += 1
+        return timed_round(state, batches, nimg)
+
+    monkeypatch.setattr(TrainState, "train_round", compiling_round)
+    monkeypatch.setattr(TrainState, "compile_attempts", property(lambda _: attempts))
+    run = train("a")
+    planned, replanned, *_ = plans(run)
+    assert (planned, replanned) == ((0, 1.2), (40, 1.08)), "the images of 0.6 seconds less"
+    (done,) = events(run, "done")
+    assert done["elapsed"] == pytest.approx(6.0, rel=0.05)
 
 
 def test_same_command_finds_the_run_and_another_time_is_another_run(train: Training) -> None:

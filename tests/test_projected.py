@@ -3,6 +3,7 @@
 import copy
 import os
 import signal
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ganvas.errors import GanvasError
 from ganvas.features import efficientnet
 from ganvas.features.frozen import load_frozen
 from ganvas.game.augment import translation_only
-from ganvas.game.moments import DECAY, MomentMatching, Moments
+from ganvas.game.moments import DECAY, FEW, MomentMatching, Moments, _mean_and_deviation
 from ganvas.game.moves import Game, learnt, train_d, train_g
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Shape
@@ -313,6 +314,24 @@ def test_moments_of_classes_see_a_class_that_is_one_image():
     assert losses[1] > 20 * losses[0]
 
 
+def test_class_of_a_few_reals_has_the_deviation_within_all_classes():
+    """One image has none, and G would match that by drawing it again and again."""
+    torch.manual_seed(0)
+    reals = torch.randn(4000, 3)
+    for few, is_own in ((1, False), (FEW - 1, False), (FEW, True)):
+        labels = torch.arange(4000) % 2
+        labels[:few] = 2
+        moments = Moments(3, classes=4)
+        moments.fit(reals + 4 * labels[:, None], labels)
+        own = _mean_and_deviation(*moments._sums(reals + 4 * labels[:, None], labels))
+        assert torch.equal(moments.real_moments, own) == is_own
+        assert torch.equal(moments.real_moments[:, [0, 1, 3]], own[:, [0, 1, 3]])
+        mean, deviation = moments.real_moments
+        assert torch.equal(mean, own[0])
+        if not is_own:
+            torch.testing.assert_close(deviation[2], own[1, :2].square().mean(0).sqrt(), rtol=1e-2, atol=0)
+
+
 def test_moments_move_fakes_towards_the_reals():
     torch.manual_seed(0)
     matching = MomentMatching(lambda x: [x], torch.zeros(1, 3, 16, 16))
@@ -445,6 +464,18 @@ def test_own_features_network(tmp_path):
     file.write_text("from torch.nn import functional as F\ndef maps(x):\n    return [x, F.avg_pool2d(x, 4)]\n")
     run = ganvas.train("fast", kimg=0.04, out=tmp_path, features_net=f"{file}:maps", **KNOBS)
     assert run.latest_snapshot is not None
+
+
+def test_wide_images_with_transparency_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_images: Callable[..., Path]
+) -> None:
+    monkeypatch.setattr(moment_fitting, "IMAGES", 48)
+    file = tmp_path / "mine.py"
+    file.write_text("from torch.nn import functional as F\ndef maps(x):\n    return [F.avg_pool2d(x, 8)]\n")
+    knobs = KNOBS | {"data": str(write_images(20, 25, 40, 4)), "features_net": f"{file}:maps", "watch": False}
+    run = ganvas.train("fast", kimg=0.04, out=tmp_path, **knobs)
+    assert run.progress()["state"] == "complete"
+    assert ganvas.load(run).sample("0-1").shape == (2, 4, 25, 40)
 
 
 FILLED = """

@@ -300,6 +300,8 @@ def test_remedies_that_the_configuration_excludes_are_replaced_or_left_out() -> 
 
 def test_remedy_that_is_in_force_is_replaced_by_its_alternative() -> None:
     config = RECIPES["fast"].config
+    assert changes("D overfits", config) == {"augment": "diffaugment", "noise": NOISE}, "it only translates"
+    config = replace(config, augment="diffaugment")
     assert changes("D overfits", config) == {"noise": NOISE}, "it augments, has no momentum, and takes no penalty"
     assert changes("D overfits", replace(config, noise=NOISE)) == {"noise": 2 * NOISE}
     augmented = changes("D overfits", tiny(r1=0.0, r2=0.0, augment="diffaugment"))

@@ -110,7 +110,7 @@ def load_frozen(name: str) -> FrozenNetwork:
 
 
 class _EyeMaps(nn.Module):
-    """The eye's feature maps, as a list."""
+    """The eye's feature maps, as a list; unlike those of `Eye.activations` without a frame in the image."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -25,6 +25,10 @@ DECAY = 0.9
 FLOOR = 0.05
 """The least variance, of 1 on average, by whose root a direction is divided."""
 
+FEW = 8
+"""Reals of a class below which the deviation within all classes is its own: one image would have none at all, and so
+few have one that is far too small, which G would match by drawing one image again and again."""
+
 
 class Moments(nn.Module):
     """The loss of one group of k descriptors; everything it remembers is in its buffers.
@@ -50,15 +54,23 @@ class Moments(nn.Module):
 
     @torch.no_grad()
     def fit(self, reals: Tensor, labels: Tensor | None) -> None:
-        """Takes the moments of the reals from their descriptors, float [n k]; n is to exceed k. Forgets the fakes."""
+        """Takes the moments of the reals from their descriptors, float [n k]; n is to exceed k. Forgets the fakes.
+
+        A class of fewer than `FEW` reals gets the deviation within all classes.
+        """
         spread = reals.std(0)
         spread = spread + 1e-3 * spread.mean() + 1e-12
         whitened = (reals - reals.mean(0)) / spread
-        variances, directions = torch.linalg.eigh(whitened.T @ whitened / len(reals))
+        # on the CPU: MPS has no eigh up to PyTorch 2.13
+        both = torch.linalg.eigh((whitened.T @ whitened / len(reals)).cpu())
+        variances, directions = (x.to(reals.device) for x in both)
         self.mean.copy_(reals.mean(0))
         self.basis.copy_(directions / variances.clamp_min(FLOOR).sqrt() / spread[:, None])
         sums, counts = self._sums(reals, labels)
-        self.real_moments.copy_(_mean_and_deviation(sums, counts))
+        mean, deviation = _mean_and_deviation(sums, counts)
+        freedom = (counts - 1).clamp_min(0).sum().clamp_min(1)
+        within = ((counts * deviation.square()).sum(0) / freedom).sqrt()
+        self.real_moments.copy_(torch.stack([mean, torch.where((counts > 0) & (counts < FEW), within, deviation)]))
         self.fake_sums.zero_()  # they were in another basis
         self.mass.zero_()
 

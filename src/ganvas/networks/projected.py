@@ -10,6 +10,8 @@ logits of a grid of patches, and all of them count equally in the losses. Differ
   (`features_net`); images whose shorter side is small are enlarged before it by a whole factor, not to 224 pixels.
 - A head on the pixels, without which colours and fine texture go wrong (docs/log.md). As in the authors' code all heads
   have batch norm, without which G draws few kinds of images, and with classes a projection (Miyato & Koyama 2018).
+- The losses are means over the heads, where the paper has sums. The recipe `fast` only translates D's input, where the
+  paper has all of DiffAugment (Zhao et al. 2020).
 - G is a plain stack of upsampling convolutions, for speed on a CPU, in place of FastGAN's (Liu et al. 2021).
 """
 

@@ -33,7 +33,11 @@ def describe(
     length: str,
     resumed_at: int | None,
 ) -> str:
-    """The announcement of a run, with its length in words; of one that is resumed, with the images shown so far."""
+    """The announcement of a run, with its length in words; of one that is resumed, with the images shown so far.
+
+    Args:
+        config: what trains; of a run by time with the planned length, where that of `run` has the time.
+    """
     g, d = (networks.count_parameters(network) for network in (state.game.G, state.game.D))
     (h, w), classes = images.resolution, state.game.G.shape.classes
     preset, recipe = "", run.metadata["recipe"]
@@ -55,7 +59,7 @@ def describe(
     kind = precision.describe(state.precision)
     processes = f" × {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     film = ", and their film" if config.runtime.plot else ""
-    most = "at most" if config.minutes is None else "about"  # its speed may change
+    most = "at most" if run.config.minutes is None else "about"  # its speed may change
     rounds = math.ceil(config.total_images / config.images_per_round)
     grids = 1 + math.ceil(rounds * config.images_per_round / config.snapshot_every())
     disk = max_disk_bytes(config, g, d) / 1e6

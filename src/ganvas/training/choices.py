@@ -1,5 +1,5 @@
 """What is chosen for a run where its recipe and the user leave it open: the size of large images, the width of the
-projected family's G, and another frozen network where the package of lite0 is missing.
+projected family's G, and another frozen network where the package of lite0 is missing. What it gives up is noted too.
 
 A choice depends on nothing but the configuration, time included, the images, the kind of device, and whether that
 package is installed, so the same command finds the same run again.
@@ -18,6 +18,8 @@ from ganvas.data.limits import choose_limited_size
 from ganvas.features.frozen import resolve_frozen
 from ganvas.networks import Shape
 from ganvas.progress import format_minutes
+from ganvas.schedule import Schedule
+from ganvas.training.state import MIN_IMAGES_PER_CLASS
 
 MAX_SIDE = {"CPU": 64, "GPU": 256}
 """Pixels of the shorter side of the images, at the most, if the user names no resolution."""
@@ -63,11 +65,12 @@ def choose_networks(config: TrainConfig, shape: Shape, device: torch.device) -> 
     """Chooses the g_width of the projected family where it is None, and another frozen network if a package is missing.
 
     Returns:
-        The configuration with both, and notes for the user.
+        The configuration with both, and notes for the user; one of them where a batch is too small for what is asked.
     """
-    network = config.network
+    network, shared = config.network, _note_on_moments(config, shape.classes)
     if isinstance(network, Custom):
-        return _choose_frozen(config, network)
+        config, notes = _choose_frozen(config, network)
+        return config, notes + shared
     if not isinstance(network, Projected):
         return config, []
     g_width, kind, notes = network.g_width, _kind(device), list[str]()
@@ -77,7 +80,7 @@ def choose_networks(config: TrainConfig, shape: Shape, device: torch.device) -> 
         time = f" and {format_minutes(minutes)}" if config.minutes else ""
         notes.append(f"For {shape.height}x{shape.width} pixels{time} on a {kind}, --g-width {g_width} is chosen.")
     features_net, note = resolve_frozen(network.features_net)
-    return replace(config, g_width=g_width, features_net=features_net), notes + ([note] if note else [])
+    return replace(config, g_width=g_width, features_net=features_net), notes + ([note] if note else []) + shared
 
 
 def _choose_frozen(config: TrainConfig, network: Custom) -> tuple[TrainConfig, list[str]]:
@@ -87,6 +90,17 @@ def _choose_frozen(config: TrainConfig, network: Custom) -> tuple[TrainConfig, l
     arguments = user_code.parse(network.d).arguments | {"features_net": features_net}
     text = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     return replace(config, d=f"projected({text})"), [note]
+
+
+def _note_on_moments(config: TrainConfig, classes: int) -> list[str]:
+    """Where moments of each class would be matched if the batch were larger."""
+    batch, least = config.optimisation.batch, MIN_IMAGES_PER_CLASS * classes
+    if max(Schedule.parse(config.loss.moments).ends) == 0 or batch >= least:
+        return []
+    return [
+        f"With a batch of {batch}, moments are matched over all {classes} classes together: --batch {least} gives each "
+        "of them its own."
+    ]
 
 
 def _kind(device: torch.device) -> str:

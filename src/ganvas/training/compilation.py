@@ -25,6 +25,9 @@ from ganvas.game.moves import Game, Penalties, Weight, d_loss, g_loss, learnt, t
 MIN_ROUNDS = 20_000
 """Rounds of a run from which on "auto" compiles on a GPU: compiling takes minutes (docs/decisions/0028)."""
 
+MIN_MINUTES = 60
+"""Minutes of a run by time from which on it does so: of a shorter one, compiling would be too large a part."""
+
 MAX_VARIANTS = 64
 """Graphs of one function at most: for stages of growth, sizes of a microbatch, penalties that are on in some rounds."""
 
@@ -35,9 +38,14 @@ COMPILER: Compiler | None = None
 """Used in place of PyTorch's own, Inductor, in tests."""
 
 
-def is_wanted(choice: Literal["auto", "on", "off"], device: str, rounds: int) -> bool:
-    """Whether a run of so many rounds is compiled on a device of this type: "auto" only where it is repaid."""
-    return choice == "on" or (choice == "auto" and device == "cuda" and rounds >= MIN_ROUNDS)
+def is_wanted(choice: Literal["auto", "on", "off"], device: str, rounds: int, minutes: float | None = None) -> bool:
+    """Whether a run of so many rounds is compiled on a device of this type: "auto" only where it is repaid.
+
+    Args:
+        minutes: of a run by time.
+    """
+    is_long = rounds >= MIN_ROUNDS and (minutes is None or minutes >= MIN_MINUTES)
+    return choice == "on" or (choice == "auto" and device == "cuda" and is_long)
 
 
 class Updates(Protocol):
@@ -82,6 +90,12 @@ class CompiledUpdates:
         self._d_gradients = compiled("The update of D", _d_gradients)
         self._g_gradient = compiled("The loss of G", _g_gradient)
         self._real_input = compiled("The input of D", _real_input) if game.D.frozen_input else game.real_input
+
+    @property
+    def attempts(self) -> int:
+        """How often something was compiled so far, or could not be: a call in which this rises takes long."""
+        parts = (self._fake_input, self._d_gradients, self._g_gradient, self._real_input)
+        return sum(part.attempts for part in parts if isinstance(part, _Compiled))
 
     def real_input(self, images: Tensor) -> Tensor:
         return self._real_input(images)
@@ -167,7 +181,12 @@ class _Compiled:
         self._function = function
         self._numbers: dict[int | str, tuple[float, Tensor]] = {}
         self._compiled: Callable[..., Any] | None = None
-        self._failed = False
+        self._failed, self._attempts = False, list[str]()
+
+    @property
+    def attempts(self) -> int:
+        """Graphs that were compiled so far, and the failure."""
+        return len(self._attempts)
 
     def __call__(self, *arguments: Any, weights: Sequence[Weight] = ()) -> Any:
         """The function of (game, *arguments, *weights)."""
@@ -178,6 +197,7 @@ class _Compiled:
                 return self._call_compiled(arguments, weights)
             except Exception as error:  # of any kind: the compiler's own, and those of what it calls
                 self._failed, self._compiled = True, None
+                self._attempts.append("failure")
                 _restore_generators(self._device, generators)
                 self._report(f"Note: {self._title} is not compiled, and runs as it is written. {_reason(error)}")
         return self._function(self._game, *arguments, *weights)
@@ -193,10 +213,12 @@ class _Compiled:
             return _clone(result) if self._device.type == "cuda" else result
 
     def _compile(self) -> Callable[..., Any]:
+        attempts = self._attempts  # not `self`, which would live as long as PyTorch knows `compile_graph`
         # PyTorch's own random numbers, so that a compiled run draws what an uncompiled one draws
         options = {"fallback_random": True, "triton.cudagraphs": self._device.type == "cuda"}
 
         def compile_graph(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+            attempts.append("graph")
             _refuse_second_derivatives(graph)
             with warnings.catch_warnings():  # of the compiler, about its own code
                 warnings.simplefilter("ignore")

@@ -230,6 +230,14 @@ def all_reduce_mean(value: Tensor) -> Tensor:
     return value
 
 
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Replaces each tensor by that of the main process, in place."""
+    if world_size() > 1:
+        with _answers():
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0, group=_gradient_group)
+
+
 def all_reduce_any(*flags: bool) -> list[bool]:
     """For each flag, whether it is set on any process; does not wait for a GPU."""
     if world_size() == 1:

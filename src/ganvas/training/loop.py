@@ -74,9 +74,9 @@ class Session:
         if planner is not None:
             self.state.plan = planner.plan
         progress.set_length(self.total, planner)
-        self.stats = Stats(device)
-        self.notes: list[str] = []
-        if compilation.is_wanted(config.runtime.compile, device.type, self.total // config.images_per_round):
+        self.stats, self.notes = Stats(device), list[str]()
+        rounds, minutes = self.total // config.images_per_round, None if planner is None else planner.minutes
+        if compilation.is_wanted(config.runtime.compile, device.type, rounds, minutes):
             self.state.compile(progress.print)
             self.notes.append("Training is compiled: the first round may take minutes.")
         self.nimg, self.seconds, self.failure = 0, 0.0, ""
@@ -205,9 +205,7 @@ class Session:
         length = f"{self.total / 1000:g} kimg" if self.planner is None else f"{self.planner.describe(self.nimg)},"
         resumed_at = None if fresh else self.nimg
         text = announcement.describe(self.run, self.config, self.images, self.state, cost, length, resumed_at)
-        self.progress.print(text)
-        for note in self.notes:
-            self.progress.print(f"  {note}")
+        self.progress.print("\n".join([text, *(f"  {note}" for note in self.notes)]))
         if fresh:
             if unfinished := folder.find_unfinished(self.run):
                 other, how_to_resume = unfinished
@@ -251,11 +249,14 @@ class Session:
         after = self.nimg + self.config.images_per_round
         intervals = (self.tick_interval, self.snapshot_interval)
         self.monitor.before_round(tick_follows=any(_crosses_multiple(self.nimg, after, every) for every in intervals))
+        attempts, began = self.state.compile_attempts, self.planner.elapsed if self.planner is not None else 0.0
         result = rounds.run([next(batches) for _ in range(self.config.balance.d_steps)], self.nimg, slow=slow)
         if result is None:
             self.ticked_at += rounds.seconds
             self.monitor.cancel_round()
             return
+        if self.planner is not None and self.state.compile_attempts > attempts:
+            self.planner.leave_out(began, self.config.images_per_round)
         for quantities in result:
             self.stats.add(quantities, self.nimg)
         if self.state.device.type == "cpu":  # on a GPU the check would wait for the device: once a tick

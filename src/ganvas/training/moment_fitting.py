@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganvas.data import Batches, ImageSet
 from ganvas.data.pixels import to_unit
+from ganvas.training import distributed
 from ganvas.training.state import TrainState
 
 IMAGES = 1536
@@ -30,7 +31,7 @@ TOLERANCE = 0.05
 def fit_moments(state: TrainState, images: ImageSet, nimg: int) -> None:
     """Takes them from batches like D's, augmented as they are after `nimg` images; the same on every process.
 
-    Draws from torch's global generator.
+    Draws from torch's global generator. With several processes all are to call it.
     """
     moments, knobs = state.game.moments, state.config.dataset
     if moments is None:
@@ -47,6 +48,8 @@ def fit_moments(state: TrainState, images: ImageSet, nimg: int) -> None:
 
     moments.fit(inputs())
     moments.augmentation.copy_(_augmentation(state))
+    # eigenvectors have no sign of their own, so other processors may find others, and sums in two bases have no mean
+    distributed.broadcast(moments.buffers())
 
 
 def refit_moments(state: TrainState, images: ImageSet, nimg: int) -> None:

@@ -84,13 +84,14 @@ class Planner:
         began: the time by `now` at which this session began.
 
     Attributes:
+        minutes: the time that the run may take.
         plan: the present one.
         tick_interval, snapshot_interval: images between two ticks and two snapshots, from the first plan.
     """
 
     def __init__(self, config: TrainConfig, began: float) -> None:
         assert config.minutes is not None
-        self._config, self._began = config, began
+        self._config, self._began, self.minutes = config, began, config.minutes
         self._budget, self._round = config.minutes * 60, config.images_per_round
         self._earlier = 0.0  # seconds of earlier sessions
         self._images = self._seconds = 0.0  # trained and spent within the window
@@ -216,6 +217,11 @@ class Planner:
         """The rounds of this session begin: what came before is not counted in the speed."""
         pending = self._earlier - self._marked_at
         self._marked_at, self._session_nimg = self.elapsed - pending, nimg
+
+    def leave_out(self, began: float, images: int) -> None:
+        """What was trained since `began`, a value of `elapsed`, is not counted in the speed; its time is."""
+        self._marked_at += self.elapsed - began
+        self._marked_nimg += images
 
     @contextmanager
     def saving(self) -> Iterator[None]:

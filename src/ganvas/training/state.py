@@ -135,6 +135,11 @@ class TrainState:
         return isinstance(self.updates, CompiledUpdates)
 
     @property
+    def compile_attempts(self) -> int:
+        """How often something was compiled so far, or could not be; 0 without --compile."""
+        return self.updates.attempts if isinstance(self.updates, CompiledUpdates) else 0
+
+    @property
     def parts(self) -> dict[str, nn.Module | Optimizer]:
         """What a checkpoint saves, by name."""
         return {

@@ -171,6 +171,11 @@ def clip_weights(knobs: Knobs, about: str) -> Mapping[str, Any]:
     return {"clip": 0.01} if knobs["objective"] == "wasserstein" and not knobs["clip"] else {}
 
 
+def diffaugment(knobs: Knobs) -> Mapping[str, Any]:
+    """DiffAugment, where there is none or only a part of it; D of the multi-scale family cannot have it."""
+    return {"augment": "diffaugment"} if knobs["augment"] in ("none", "translation") else {}
+
+
 def augment(knobs: Knobs, about: str) -> Mapping[str, Any]:
     """ADA where the loss has a zero, DiffAugment elsewhere; noise where D sees an image at several sizes.
 
@@ -178,13 +183,17 @@ def augment(knobs: Knobs, about: str) -> Mapping[str, Any]:
     """
     if knobs["family"] == "msg":
         return add_noise(knobs, about)
-    if knobs["family"] == "projected":
-        light = knobs["augment"] in ("none", "translation")
-        return {"augment": "diffaugment"} if light else add_noise(knobs, about)
+    if _is_frozen_input(knobs):
+        return diffaugment(knobs) or add_noise(knobs, about)
     if knobs["objective"] in ("wasserstein", "rpgan", "rahinge"):
-        return {"augment": "diffaugment"} if knobs["augment"] == "none" else {}
+        return diffaugment(knobs)
     adapting = knobs["augment"] == "ada" and knobs["ada_target"] > 0
     return {} if adapting else {"augment": "ada", "ada_target": ADA_TARGET}
+
+
+def _is_frozen_input(knobs: Knobs) -> bool:
+    """Whether D looks through a frozen network; also one that is put together by `custom`."""
+    return knobs["family"] == "projected" or (knobs["family"] == "custom" and bool(Custom(d=knobs["d"]).features_net))
 
 
 def add_noise(knobs: Knobs, about: str) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganvas.config import TrainConfig, differences, leaves
+from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.fixes import GP, NOISE, R1_R2, Knobs, change_config, peak, scaled, scaling_rates
 from ganvas.errors import GanvasError
 from ganvas.schedule import ScheduleSpec
@@ -81,8 +82,8 @@ def raise_noise(knobs: Knobs, about: str, update: float | None) -> Mapping[str, 
 
 
 def augment(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:
-    """DiffAugment, where there is no augmentation; D of the multi-scale family cannot have it."""
-    return {"augment": "diffaugment"} if knobs["augment"] == "none" else {}
+    """DiffAugment: ADA's probability is no state that a running training has."""
+    return fixes.diffaugment(knobs)
 
 
 def _raised(knob: ScheduleSpec, least: float, factor: float) -> ScheduleSpec:
