@@ -436,7 +436,7 @@ def test_upload_is_asked_for_and_uses_the_users_token(run: Run, monkeypatch: pyt
     fake.HfApi = HfApi  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
     base = ["export", run.path, "--to", "hub", "--licence", "mit"]
-    kept = call_cli(*base, "--out", "kept", check=0).stdout.replace("\n", " ")
+    kept = " ".join(call_cli(*base, "--out", "kept", check=0).stdout.split())
     assert not calls, "nothing is uploaded that was not asked for"
     assert "nearest.png, which shows training images" in kept
     assert "hf upload OWNER/NAME kept" in kept
