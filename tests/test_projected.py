@@ -531,6 +531,30 @@ def test_the_weights_of_an_own_network_are_recorded_and_cannot_change_within_a_r
         assert found.d_networks == expected
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("knobs", "failures"),
+    [
+        ({"kimg": 3.84}, []),
+        ({"kimg": 6, "g_lr": 1e-6, "d_width": 32, "pixel_width": 32, "d_lr": 4e-3}, ["D too strong"]),
+    ],
+    ids=["healthy", "a G that hardly learns"],
+)
+def test_diagnosis_reads_the_logits_of_all_heads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knobs: dict[str, Any], failures: list[str]
+) -> None:
+    monkeypatch.setattr("ganvas.diagnosis.budget.FREE", 1000.0)  # seconds: probes at every tick
+    (tmp_path / "mine.py").write_text(
+        "from torch.nn import functional as F\ndef maps(x):\n    return [F.avg_pool2d(x, 4), F.avg_pool2d(x, 8)]\n"
+    )
+    narrow = {"latent": 8, "g_width": 8, "d_width": 8, "pixel_width": 8, "features_net": f"{tmp_path / 'mine.py'}:maps"}
+    habits = {"tick_kimg": 0.64, "ema": 0.2, "evaluate_every": 0, "plot": False, "quiet": True, "out": tmp_path}
+    run = ganvas.train("fast", data="digits", **(habits | narrow | knobs))
+    found = ganvas.diagnose(run).findings
+    assert [finding.name for finding in found if finding.severity == "failure"] == failures
+    assert not [finding.name for finding in found if finding.severity == "warning"]
+
+
 def test_configuration_survives_json():
     config = config_for()
     assert from_json(type(config), to_json(config)) == config
