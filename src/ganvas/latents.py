@@ -171,7 +171,7 @@ def load_latents(path: Path | str) -> Latents:
         labels = _check_labels(arrays.get("labels"), len(styles))
         in_w = name == "w" or (name != "z" and styles.shape[1] > 1)
         space = str(arrays["space"]) if "space" in arrays else "w" if in_w else "z"
-        origin = _read_origin(arrays["generator"]) if "generator" in arrays else None
+        origin = next((_read_origin(values) for one, values in arrays.items() if _is_origin(one, values)), None)
     except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise GanvasError(f"{path} has no latents: {reason}.", expected=expected) from error
@@ -201,12 +201,13 @@ def _is_origin(name: str, values: np.ndarray) -> bool:
 def _read_origin(values: np.ndarray) -> Origin | None:
     """None where the array is something else, as of another program."""
     try:
-        found = json.loads(str(values)) if _is_origin("generator", values) else None
+        found = json.loads(str(values))
     except (ValueError, RecursionError):
         return None
     kinds = {"weights": str, "name": str, "kimg": int | float}
-    fits = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
-    return Origin(*(found[name] for name in kinds)) if fits else None
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
+        return None
+    return Origin(found["weights"], found["name"], found["kimg"])
 
 
 def _read_arrays(content: bytes) -> dict[str, np.ndarray]:

@@ -245,8 +245,9 @@ class Request:
         if number is not None and self.mix is None and all(one.labels is not None for one in given):
             raise _label_of_none()
         if number is not None:
-            of_label = (replace(one, labels=torch.full((len(one),), number)) for one in given)
-            given = [one if one.labels is not None else other for one, other in zip(given, of_label, strict=True)]
+            given = [
+                replace(one, labels=torch.full((len(one),), number)) if one.labels is None else one for one in given
+            ]
         return Latents.concatenate(drawn.check_latents(one) for one in given)
 
     def _moved(self, drawn: Sampler, points: Latents) -> Latents:

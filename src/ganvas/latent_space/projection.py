@@ -249,8 +249,9 @@ def project(
             if callback is not None:
                 latents = dataclasses.replace(step.latents, origin=sampler.origin)
                 stopped = callback(dataclasses.replace(step, stage=stage, latents=latents)) is False
-            if stopped and stage == "photos" and step.step < step.steps:
-                ended.append(f"The search was ended after {step.step} of {step.steps} steps.")
+            if stopped:
+                what = "search" if stage == "photos" else "comparison"
+                ended.append(f"The {what} was ended after {step.step} of {step.steps} steps.")
             return not stopped
 
         with progress_bar(title, amount.steps, shown=not quiet) as advance, user_code.quote_loaded():
