@@ -89,7 +89,7 @@ class Latents(Displayed):
             GanvasError: there are none, or they differ in space, in layers and numbers, or in whether they have
                 classes.
         """
-        several = list(parts) if isinstance(parts, Iterable) else []
+        several = list(parts) if isinstance(parts, Iterable) and getattr(parts, "ndim", 1) else []
         if not several or not all(isinstance(part, Latents) for part in several):
             raise GanvasError("There are no latents to join.", expected="several Latents")
         classes = ("without classes", "with classes")
