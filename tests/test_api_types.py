@@ -141,7 +141,7 @@ def test_latent_space(kind: str, run: Run) -> None:
         (sampler.latents, {"seeds": [0]}), (sampler.draw, {"latents": latents}),
         (sampler.interpolate, {"latents": latents, "frames": 2}), (found.move, moved),
         (found.sheet, {"amounts": [0.0], "n": 1}), (found.save_sheet, {"path": "sheet.png"}),
-        (latents.save, {"path": "latents.npz"}), (ganvas.load_latents, {}),
+        (latents.save, {"path": "latents.npz"}), (ganvas.load_latents, {}), (latents.concatenate, {}),
         (partial(ganvas.directions, sampler), {"method": "sefa"}),
     ):  # fmt: skip
         for argument in arguments_of(method):

@@ -23,9 +23,9 @@ from ganvas.latent_space import axes as module
 from ganvas.latent_space.axis_names import as_direction, parse_direction, parse_moves
 from ganvas.latent_space.layers import parse_layers
 from ganvas.latent_space.noise import change_noise
-from ganvas.latent_space.pictures import Request, parse_amounts
+from ganvas.latent_space.pictures import Request, parse_amounts, truncated_rows
 from ganvas.latent_space.search import SearchStep
-from ganvas.latents import Latents, load_latents, walk
+from ganvas.latents import Latents, Origin, load_latents, walk
 from ganvas.networks import Shape, build_generator
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
@@ -288,6 +288,91 @@ def test_what_sample_cannot_use_is_said(run: Run, tmp_path: Path, monkeypatch: p
     assert "not of" in call_cli("sample", run.path, "--latents", "small.npy", check=1).stderr
 
 
+@pytest.fixture
+def newer(tmp_path: Path) -> tuple[ganvas.Sampler, ganvas.Sampler]:
+    """Two snapshots of a run, the older one first."""
+    older = ganvas.load(make_snapshot(tmp_path / "run" / "snapshots" / "000001", "mlp", Shape(1, 8, 8, 0)))
+    generator = ganvas.load(older.path).generator
+    with torch.no_grad():
+        for weight in generator.parameters():
+            weight.mul_(1.5)
+    snapshot.save(tmp_path / "run" / "snapshots" / "000002", generator, dataclasses.replace(older.card, nimg=2000))
+    return older, ganvas.load(tmp_path / "run" / "snapshots" / "000002")
+
+
+def test_latents_say_whose_they_are(
+    newer: tuple[ganvas.Sampler, ganvas.Sampler], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older, drawn = newer
+    found = load_latents(older.latents([0, 1]).save(tmp_path / "a.npz"))
+    assert found.origin == older.origin == Origin(older.origin.weights, "run/snapshots/000001", 1.0)
+    assert str(tmp_path).encode() not in (tmp_path / "a.npz").read_bytes()
+    older.draw(found)
+    ganvas.load(older.path).draw(found)
+    np.savez(tmp_path / "other.npz", z=found.styles.numpy(), generator=np.zeros(3))
+    for bare in (load_latents(tmp_path / "other.npz"), Latents(found.styles, None, "z")):
+        assert bare.origin is None
+        drawn.draw(bare)
+    assert not capsys.readouterr().err
+    assert drawn.check_latents(found).origin == drawn.origin
+    said = capsys.readouterr().err
+    assert "Note: these latents are of run/snapshots/000001 (1 kimg), and run/snapshots/000002 (2 kimg)" in said
+    assert f"{older.path} draws those that they are of" in said
+    drawn.draw(found)
+    assert not capsys.readouterr().err  # said once
+    photo = np.asarray(older.sample([3])[0])
+    assert ganvas.project(older, photo, steps=1, references=0, quiet=True).latents.origin == older.origin
+
+
+def test_other_noise_does_not_change_whose_latents_are(tmp_path: Path) -> None:
+    drawn = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0)))
+    assert change_noise(drawn, "7").origin == drawn.origin
+
+
+def test_latents_are_written_as_a_bare_array(tmp_path: Path) -> None:
+    """[n k] of z, [n layers k] of w."""
+    for family, dimensions in (("mlp", 2), ("stylegan", 3)):
+        drawn = ganvas.load(make_snapshot(tmp_path / family, family, Shape(1, 16, 16, 0)))
+        latents = drawn.latents([4, 5])
+        path = latents.save(tmp_path / f"{family}.npy")
+        assert np.load(path).ndim == dimensions
+        again = load_latents(path)
+        assert again.space == latents.space
+        assert torch.equal(again.styles, latents.styles)
+
+
+def test_files_of_latents_are_joined(tmp_path: Path) -> None:
+    drawn = ganvas.load("pretrained:digits")
+    files = [drawn.latents(seeds, label=3).save(tmp_path / f"{seeds[0]}.npz") for seeds in ([4], [7, 8])]
+    images = drawn.sample([4, 7, 8], label=3)
+    request = Request(latents=files)
+    assert request.names == ["latent00000", "latent00001", "latent00002"]
+    assert np.array_equal(request.grid(drawn, None)[0], images)
+    film = request.film(drawn, frames=4, easing="linear", loop=True)
+    assert sum(map(len, film)) == request.film_length(frames=4, loop=True) == 12
+    call_cli("sample", "pretrained:digits", "--latents", *files, "--each", tmp_path / "each", check=0)
+    with Image.open(tmp_path / "each" / "latent00002.png") as image:
+        assert np.array_equal(np.asarray(image), images[2, 0])
+    assert "--latents has no value" in call_cli("sample", "pretrained:digits", "--latents", check=2).stderr
+    with pytest.raises(GanvasError, match="have their own"):
+        Request(latents=files, label="1").latents_of(drawn)
+
+
+def test_latents_of_different_kinds_are_not_joined() -> None:
+    one = Latents(torch.zeros(2, 1, 6), None, "z")
+    assert len(Latents.concatenate([one, one])) == 4
+    for other in (
+        Latents(torch.zeros(2, 1, 5), None, "z"),
+        Latents(torch.zeros(2, 1, 6), None, "w"),
+        Latents(torch.zeros(2, 1, 6), torch.zeros(2, dtype=torch.long), "z"),
+    ):
+        with pytest.raises(GanvasError, match="different kinds cannot be joined"):
+            Latents.concatenate([one, other])
+    for none in ([], [1], None):
+        with pytest.raises(GanvasError, match="no latents to join"):
+            Latents.concatenate(none)  # type: ignore[arg-type]
+
+
 def test_z_is_mapped_and_one_style_is_taken_for_all_layers(tmp_path: Path) -> None:
     sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 2)))
     own = sampler.latents([7], label=1)
@@ -405,6 +490,27 @@ def test_several_moves_add_up_and_one_is_that_of_direction(run: Run, tmp_path: P
     for text in ("pca:0", "pca:0=", "pca:0=nan", "tsne:0=1", "pca:x=1", ":0=1", "pca:0=1,", ",".join(["pca:0=1"] * 65)):
         with pytest.raises(GanvasError, match="--move has"):
             parse_moves(text)
+
+
+def test_a_direction_is_followed_in_some_layers_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 0)))
+    start, found = drawn.latents([4]), ganvas.directions(drawn, method="sefa", n=1)
+    whole, some = (found.move(start, 0, [2.0], layers=layers).styles[0] for layers in (None, [1, 3]))
+    for layer in range(len(some)):
+        assert torch.equal(some[layer], (whole if layer in (1, 3) else start.styles[0])[layer])
+    for given in ({"direction": "sefa:0", "amount": "2"}, {"move": "sefa:0=2"}):
+        assert torch.equal(Request("4", layers="1,3-3", **given).latents_of(drawn).styles[0], some)
+    assert torch.equal(found.move(start, 0, [2.0], layers=1).styles[0][1:], start.styles[0][1:])
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("directions are found")
+
+    monkeypatch.setattr("ganvas.latent_space.pictures.directions", refuse)
+    for layers, words in (("99", "cannot be moved"), ("0-99", "--layers is"), ("x", "--layers is 'x'")):
+        with pytest.raises(GanvasError, match=words):
+            Request("4", direction="pca:0", layers=layers).latents_of(drawn)
+    along = ["sample", "pretrained:digits", "--direction", "pca:0", "--layers", "0-3", "--out", tmp_path / "a.png"]
+    assert "it has no layers to move apart" in call_cli(*along, check=1).stderr
 
 
 def test_a_direction_has_one_text_everywhere() -> None:
@@ -557,6 +663,32 @@ def test_long_films_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         sizes.clear()
     with pytest.raises(GanvasError, match="--frames is 25001"):
         request.film(drawn, frames=25_001, easing="smooth", loop=True)
+
+
+def test_sheets_and_films_fill_their_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures are those of rows and segments drawn one by one."""
+    drawn = ganvas.load("pretrained:digits")
+    found, start = ganvas.directions(drawn, method="sefa"), drawn.latents([0], label=0, truncation=0.7)
+    rows = np.concatenate([drawn.draw(found.move(start, i, module.AMOUNTS)) for i in range(8)])
+    by_truncation = np.concatenate([drawn.sample([3, 5], truncation=at) for at in (0.5, 0.7, 1.0)])
+    draw, passes = drawn.generator.draw, list[int]()
+
+    def note(styles: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        passes.append(len(styles))
+        return draw(styles, labels)
+
+    monkeypatch.setattr(drawn.generator, "draw", note)
+    names = [f"sefa:{i}" for i in range(8)]
+    assert np.array_equal(np.asarray(found.sheet()), np.asarray(make_grid(rows, 7, row_names=names)))
+    assert passes == [64]
+    assert np.array_equal(truncated_rows(drawn, (0.5, 0.7, 1.0), "3,5")[0], by_truncation)
+    assert passes == [64] * 2
+    film = Request("0-7").film(drawn, frames=10, easing="smooth", loop=True)
+    assert [len(part) for part in film] == [64, 16]
+    request = Request("0-2", direction="sefa:0", find=lambda *of: found)
+    along = request.film(drawn, frames=5, easing="smooth", loop=True)
+    assert [len(part) for part in along] == [60]
+    assert passes == [64] * 5
 
 
 def test_directions_are_found_once_for_several_moves() -> None:
@@ -801,7 +933,7 @@ def test_a_film_too_large_is_refused_before_it_is_drawn(
     drawn = ganvas.load("pretrained:digits")
     request = Request(seeds="3,5,9", direction=direction)
     frames = torch.cat(list(request.film(drawn, frames=6, easing="linear", loop=loop)))
-    length = request.film_length(drawn, frames=6, loop=loop)
+    length = request.film_length(frames=6, loop=loop)
     assert len(frames) == length
     monkeypatch.setattr(animation, "MAX_PIXELS", length * 64 * 64)
     animation.check_frames(tmp_path / "a.webp", length, 8, 8)
@@ -815,6 +947,15 @@ def test_a_film_too_large_is_refused_before_it_is_drawn(
     done = call_cli(*command, *(["--direction", direction] if direction else []), check=1)
     assert "too much memory" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_film_too_large_is_refused_before_directions_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganvas.animation.MAX_PIXELS", 7)
+    monkeypatch.setattr(module, "_by_components", None)
+    film = ["--move", "pca:0=1", "--video", tmp_path / "a.gif"]
+    assert "too much memory" in call_cli("sample", "pretrained:digits", *film, check=1).stderr
 
 
 @pytest.mark.parametrize("fps", [7, 24, 25, 30, 40, 50])

@@ -69,6 +69,14 @@ def test_only_pictures_that_are_returned_are_kept(tmp_path: Path) -> None:
     assert torch.equal(again.latents.styles, place.latents.styles)
 
 
+def test_pictures_of_the_first_eight_targets_are_kept(tmp_path: Path) -> None:
+    sampler = ganvas.load(make_snapshot(tmp_path / "s", "mlp", Shape(1, 8, 8, 0)))
+    place = search_of(sampler).find(torch.zeros(10, 1, 8, 8), None, 2)
+    assert [frame.shape for frame in place.frames] == [(8, 1, 8, 8)] * len(place.frames)
+    assert all(frame.untyped_storage().nbytes() == frame.numel() for frame in place.frames)
+    assert len(place.images) == 10
+
+
 def test_a_search_starts_at_the_mean_of_its_class_in_the_units_of_its_class(tmp_path: Path) -> None:
     sampler = ganvas.load(make_snapshot(tmp_path / "s", "stylegan", Shape(1, 16, 16, 3)))
     search, images = search_of(sampler), torch.zeros(2, 1, 16, 16)

@@ -11,8 +11,10 @@ import pytest
 import torch
 from support import tiny
 
+import ganvas
 from ganvas import threads
 from ganvas.config import replace
+from ganvas.latent_space.pictures import Request
 from ganvas.runs import folder
 from ganvas.threads import cpu_threads
 from ganvas.training import start
@@ -142,6 +144,25 @@ def test_results_do_not_depend_on_how_threads_wait(monkeypatch: pytest.MonkeyPat
     with cpu_threads():
         wait_until(lambda: "ganvas-threads-extra" in thread_names() or not sys.platform.startswith("linux"))
         assert torch.equal(compute(), plain)
+
+
+@linux
+def test_pictures_that_come_one_after_the_other_are_computed_under_a_monitor() -> None:
+    drawn = ganvas.load("pretrained:digits")
+    for parts in (
+        drawn.sample_batches(range(130)),
+        drawn.draw_batches(drawn.latents(range(130))),
+        drawn.interpolate("0,1", frames=65),
+        Request("0", direction="sefa:0").film(drawn, frames=33, easing="smooth", loop=True),
+    ):
+        assert "ganvas-threads" not in thread_names()
+        next(parts)
+        assert "ganvas-threads" in thread_names()
+        torch.set_num_threads(1)  # between two parts it is the caller's own
+        assert len(list(parts)) > 0
+        assert torch.get_num_threads() == 1
+        torch.set_num_threads(2)
+        assert "ganvas-threads" not in thread_names()
 
 
 def test_resumed_run_keeps_its_threads_unless_others_are_requested(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """Draws uint8 images from a trained generator: one image per seed, grids by class, interpolations."""
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,9 @@ from ganvas.drawing import (
     sample_latents,
 )
 from ganvas.errors import GanvasError, describe_value
+from ganvas.features.extraction import hash_weights
 from ganvas.files import to_path
-from ganvas.latents import Latents, mix, walk
+from ganvas.latents import Latents, Origin, check_form, describe_origin, mix, walk
 from ganvas.networks import Generator
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
@@ -32,11 +35,11 @@ from ganvas.reading import near_paths
 from ganvas.runs import lookup, pretrained, snapshot
 from ganvas.runs.card import WEIGHTS, is_run, is_snapshot
 from ganvas.runs.folder import Run
-from ganvas.runs.names import grid_file
+from ganvas.runs.names import grid_file, title_generator
 from ganvas.runs.snapshot import Card
 from ganvas.samples import Samples
 from ganvas.seeds import check_seeds, to_int
-from ganvas.threads import cpu_threads
+from ganvas.threads import monitored
 from ganvas.values import as_whole, to_flag
 
 Label = int | str
@@ -54,7 +57,7 @@ class Sampler(Displayed):
 
     def __init__(self, path: Path, generator: Generator, card: Card, device: torch.device) -> None:
         self.path, self.card, self.device = path, card, device
-        self._generator = generator.to(device)
+        self._generator, self._noted = generator.to(device), set[Origin]()
 
     @property
     def generator(self) -> Generator:
@@ -65,6 +68,11 @@ class Sampler(Displayed):
     def name(self) -> str:
         """Its path, or pretrained:NAME."""
         return pretrained.title(self.path)
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Says in a file of latents whose they are."""
+        return Origin(hash_weights(self._generator), title_generator(Path(self.name)), self.card.nimg / 1000)
 
     def _line(self) -> str:
         return f"Sampler({self.name}: {self._describe_images()}, {self.device})"
@@ -105,7 +113,7 @@ class Sampler(Displayed):
             GanvasError: the class does not exist, or the generator is unconditional.
         """
         seeds, truncation = check_seeds(seeds), check_truncation(truncation)
-        return self._generate_batches(seeds, self._make_labels(label, seeds), truncation)
+        return monitored(self._generate_batches(seeds, self._make_labels(label, seeds), truncation))
 
     def _generate_batches(self, seeds: Sequence[int], labels: Tensor | None, truncation: float) -> Iterator[Tensor]:
         step = images_per_pass(*self.card.shape[1:3])
@@ -116,7 +124,6 @@ class Sampler(Displayed):
             yield from generate(self._generator, z, own, truncation=truncation, device=self.device)
 
     @default_state(random=False)
-    @cpu_threads()
     def sample(
         self,
         seeds: Iterable[int] | str = range(64),
@@ -125,9 +132,7 @@ class Sampler(Displayed):
         truncation: float = 1.0,
         progress: bool = False,
     ) -> Samples:
-        """All images of `sample_batches` in one array: uint8 [n c h w], which a notebook shows as a grid.
-
-        With `progress`, a bar is shown on a terminal.
+        """All images of `sample_batches` in one array: uint8 [n c h w]; with `progress`, a bar on a terminal.
 
         Raises:
             GanvasError: as `sample_batches`, or the images do not fit into memory.
@@ -160,26 +165,20 @@ class Sampler(Displayed):
         z = sample_latents(seeds, self._generator.latent).to(self.device)
         with torch.no_grad(), user_code.quote_loaded():
             styles = self._generator.truncate(self._generator.styles(z, there), there, truncation)
-        return Latents(styles.cpu().contiguous(), labels, self._generator.style_space)
+        return Latents(styles.cpu().contiguous(), labels, self._generator.style_space, self.origin)
 
     @default_state(random=False)
     def check_latents(self, latents: Latents) -> Latents:
         """Latents in this generator's own space and number of layers, with classes where it has any.
 
         z of a generator with a mapping network is mapped; one style is taken for all layers; without labels, the
-        first class is taken.
+        first class is taken. A note goes to stderr where they are known to be of other weights.
 
         Raises:
             GanvasError: they are of another generator.
         """
-        if not isinstance(latents, Latents):
-            raise GanvasError(
-                f"{describe_value(latents)} is no Latents.",
-                expected="what Sampler.latents or ganvas.load_latents gives",
-            )
-        classes, styles, labels = self.card.shape.classes, latents.styles, latents.labels
-        if styles.dim() != 3 or not len(styles):
-            raise GanvasError(f"These latents are {list(styles.shape)}.", expected="[n layers k] of n ≥ 1 pictures")
+        check_form(latents)
+        classes, styles, labels, of = self.card.shape.classes, latents.styles, latents.labels, latents.origin
         if classes and labels is None:
             labels = torch.zeros(len(latents), dtype=torch.long)
         labels = labels if classes else None
@@ -198,10 +197,12 @@ class Sampler(Displayed):
                 + ("" if space == "z" else f", or z: [{self._generator.latent}]"),
                 fix="make them with this run: ganvas sample RUN --save-latents FILE.npz, or ganvas project RUN PHOTO.",
             )
-        return Latents(styles.expand(-1, own.shape[1], -1), labels, space)
+        if of is not None and of.weights != self.origin.weights and of not in self._noted:
+            self._noted.add(of)
+            print(f"Note: {describe_origin(of, self.origin, self.path.parent)}", file=sys.stderr)
+        return Latents(styles.expand(-1, own.shape[1], -1), labels, space, self.origin)
 
     @default_state(random=False)
-    @cpu_threads()
     def draw(self, latents: Latents) -> Samples:
         """The images of latents, uint8 [n c h w].
 
@@ -218,7 +219,8 @@ class Sampler(Displayed):
 
         With `step` so many at a time: one alone is drawn much sooner, and its pixels may differ by one level.
         """
-        return in_passes(self._generator.draw, self._generator, latents.styles, latents.labels, self.device, step)
+        draw, styles = self._generator.draw, latents.styles
+        return monitored(in_passes(draw, self._generator, styles, latents.labels, self.device, step))
 
     @default_state(random=False)
     def interpolate(
@@ -249,7 +251,7 @@ class Sampler(Displayed):
         """
         ends = self._place(seeds, label, truncation) if latents is None else self.check_latents(latents)
         parts = walk(ends, frames, easing=easing, loop=loop, step=images_per_pass(*self.card.shape[1:3]))
-        return (images for part in parts for images in self.draw_batches(part))
+        return monitored(images for part in parts for images in self.draw_batches(part))
 
     def mix(
         self,

@@ -8,13 +8,17 @@ which the last bit of a sum may depend, does not change (docs/decisions/0015).
 """
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+
+Part = TypeVar("Part")
 
 USER_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 """Environment variables that decide how threads wait: if one is set, nothing here changes it."""
@@ -43,9 +47,28 @@ def cpu_threads(n: int | None = None) -> Iterator[None]:
 
     May be nested; also a decorator. The caller's number of threads is restored at the end.
     """
-    global _monitor
     before = torch.get_num_threads()
     torch.set_num_threads(before if n is None else n)
+    try:
+        with _monitored():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def monitored(parts: Iterator[Part]) -> Iterator[Part]:
+    """The same parts; while they are computed one after the other, threads sleep while the machine is busy.
+
+    Their number stays that of the caller, which may change between two parts.
+    """
+    with _monitored():
+        yield from parts
+
+
+@contextmanager
+def _monitored() -> Iterator[None]:
+    """Threads sleep in the block while the machine is busy, unless those of an outer block do."""
+    global _monitor
     with _lock:
         own = _LoadMonitor() if _monitor is None and _can_monitor() else None
         _monitor = own or _monitor
@@ -54,7 +77,6 @@ def cpu_threads(n: int | None = None) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_num_threads(before)
         if own:
             own.stop()
             with _lock:
@@ -87,7 +109,8 @@ class _LoadMonitor(threading.Thread):
     def stop(self) -> None:
         """Ends the monitor; threads spin again."""
         self._ended.set()
-        self.join()
+        if not sys.is_finalizing():  # where parts were left over when Python ended: it waits for no thread any more
+            self.join()
 
     def run(self) -> None:
         quiet, delay, now = 0, self._read_delay(), time.monotonic()

@@ -199,6 +199,7 @@ CALLS = [
     "truncation": 1.0}),
     Call("ganvas.load_latents", public("load_latents"), lambda: {"path": "latents.npz"}),
     Call("Latents.save", lambda: latents().save, lambda: {"path": "again.npz"}),
+    Call("Latents.concatenate", lambda: latents().concatenate, lambda: {"parts": [latents(), latents()]}),
     Call("ganvas.project", public("project"), lambda: {
         "run": "run", "photos": ["photo.png"], "label": None, "seed": 0, "steps": 2, "references": 1, "device": "cpu",
         "quiet": True,
@@ -208,7 +209,7 @@ CALLS = [
         "run": "run", "method": "pca", "n": 4, "seed": 0, "device": "cpu",
     }),
     Call("Directions.move", lambda: directions().move, lambda: {"latents": latents(), "direction": 1,
-    "amounts": [-1.0, 1]}),
+    "amounts": [-1.0, 1], "layers": None}),
     Call("Directions.sheet", lambda: directions().sheet, lambda: {"seed": 0, "label": None, "amounts": [0.0, 1.0],
     "n": 2}),
     Call("Directions.save_sheet", lambda: directions().save_sheet, lambda: {"path": "sheet.png", "seed": 0,

@@ -15,7 +15,7 @@ def sample(
     label: str | None = None,
     class_: Annotated[str | None, arg(name="class")] = None,
     truncation: Annotated[tuple[float, ...], arg(metavar="FLOAT …")] = (1.0,),
-    latents: Path | None = None,
+    latents: Annotated[tuple[Path, ...] | None, arg(metavar="FILE …", help_behavior_hint="")] = None,
     direction: str | None = None,
     amount: str | None = None,
     move: str | None = None,
@@ -46,15 +46,16 @@ def sample(
         class_: Another name of --label.
         truncation: Below 1: more typical, less varied. Of several, as 0.5 0.7 1, the grid has a row for each, with the
             same seeds, by default 0-7; a video shows them side by side.
-        latents: File of latents in place of seeds: of --save-latents or ganvas project (.npz), or z, n × k, or
-            w, n × layers × k, of another program (.npy, .npz).
+        latents: Files of latents in place of seeds: of --save-latents or ganvas project (.npz), or z, n × k, or
+            w, n × layers × k, of another program (.npy, .npz). Of several files those of one follow those of the other.
         direction: Move the images along a direction that ganvas directions found: pca:2, sefa:0 …
         amount: How far, in standard deviations: by default -3..3, seven steps; -2..2:9 are nine, and 0,1.5,3 these. Of
             a video, from the first to the last.
         move: Move the images along several directions at once, by these amounts: pca:0=1.5,sefa:2=-1.
         mix: Style mixing: a grid of --seeds or --latents, one a row, which give the coarse layers, and these seeds, or
             the latents of this file, one a column, which give the fine ones.
-        layers: How many layers are coarse, by default half; or which ones, numbered from 0: 0-2,5.
+        layers: Of --mix how many layers are coarse, by default half; or which ones, numbered from 0: 0-2,5. Without
+            --mix those that --direction and --move are for, by default all. Only where each layer has a style.
         noise: Of a StyleGAN: other noise than the snapshot's, by a seed, or none; for some layers as in 7:0-3.
         out: File of the image grid; by default grid.png in the working folder. Of a generator with classes, each row
             is a class, drawn from the first seeds: 64 seeds and 10 classes make 6 columns.
@@ -64,7 +65,8 @@ def sample(
         easing: Of the video: by default smooth, which is slow at each seed.
         loop: Whether the video goes back to its first image.
         fps: Frames a second of the video, by default 25; a .gif has at most 50.
-        save_latents: Write the latents of the images to this file (.npz) too; of a video those between which it goes.
+        save_latents: Write the latents of the images to this file (.npz) too, or the numbers alone (.npy); of a video
+            those between which it goes.
         columns: Columns of the grid.
         scale: Enlarge each pixel by this factor; by default small images are enlarged, but not those of --each.
         device: Where to compute: auto, cpu, cuda …
@@ -91,13 +93,16 @@ def sample(
     several = ("several values of --truncation", len(truncation) > 1)
     written = [("--each", each is not None), ("--save-latents", save_latents is not None)]
     refuse_together(*several, ("--latents", latents is not None), *written, mixed, grid_only[1])
+    moved = [("--direction", direction is not None), ("--move", move is not None)]
     if video is None:
-        refuse_together(*several, ("--direction", direction is not None), ("--move", move is not None))
+        refuse_together(*several, *moved)
     if not truncation:
         raise UsageError("--truncation has no value.", fix="--truncation 0.7, or 0.5 0.7 1 for a row of each.")
+    if latents is not None and not latents:
+        raise UsageError("--latents has no value.", fix="--latents FILE.npz, or several files.")
     of_video = ("--video", video is not None)
     for name, given, needed, is_there in (
-        ("--layers", layers is not None, *mixed),
+        ("--layers", layers is not None, "--mix, --direction or --move", any(given for _, given in (mixed, *moved))),
         ("--amount", amount is not None, "--direction", direction is not None),
         ("--frames", frames is not None, *of_video),
         ("--easing", easing is not None, *of_video),
@@ -129,11 +134,11 @@ def sample(
     # all is checked before anything is written
     film = None
     if video is not None:
-        film = side_by_side([one.film(drawn, frames=frames, easing=easing or "smooth", loop=loop) for one in requests])
         _, height, width = drawn.card.shape[:3]
         scale = scale or image_io.choose_scale(height, width)
-        length = request.film_length(drawn, frames=frames, loop=loop)
+        length = request.film_length(frames=frames, loop=loop)
         check_frames(video, length, height, len(requests) * (width + 1) - 1, scale)
+        film = side_by_side([one.film(drawn, frames=frames, easing=easing or "smooth", loop=loop) for one in requests])
     elif each is None:
         image_io.check_image_file(out, drawn.card.shape.channels)
         if len(truncation) == 1:

@@ -28,6 +28,7 @@ from ganvas.errors import GanvasError, describe_value
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.files import to_path
 from ganvas.latent_space.axis_names import METHODS, Method
+from ganvas.latent_space.layers import choose_layers
 from ganvas.latents import Latents
 from ganvas.pytorch_state import default_state
 from ganvas.runs.folder import Run
@@ -79,22 +80,29 @@ class Directions(Displayed):
         return len(self.vectors)
 
     @default_state(random=False)
-    def move(self, latents: Latents, direction: int, amounts: Sequence[float]) -> Latents:
+    def move(
+        self, latents: Latents, direction: int, amounts: Sequence[float], *, layers: int | Sequence[int] | None = None
+    ) -> Latents:
         """Each latent moved along a direction by each amount, latent by latent.
 
         Args:
             direction: its number, from 0.
             amounts: in standard deviations.
+            layers: how many of the first layers are moved, or which ones, numbered from 0; by default all. Of families
+                with a style for each layer: coarse ones move the pose, fine ones the colours.
 
         Raises:
-            GanvasError: there is no such direction, or the latents are of another generator.
+            GanvasError: there is no such direction, the latents are of another generator, or this family has no such
+                layers.
         """
         direction, amounts = to_whole(direction, "The direction", 0, len(self) - 1), _to_numbers(amounts)
         latents = self.sampler.check_latents(latents)
         step = torch.tensor(amounts, dtype=torch.float32)[:, None, None] * self.vectors[direction]
+        if layers is not None:
+            step = step * choose_layers(self.sampler, layers)
         styles = (latents.styles[:, None] + step).flatten(0, 1)
         labels = None if latents.labels is None else latents.labels.repeat_interleave(len(step))
-        return Latents(styles, labels, latents.space)
+        return Latents(styles, labels, latents.space, latents.origin)
 
     def sheet(
         self, seed: int = 0, *, label: Label | None = None, amounts: Sequence[float] = AMOUNTS, n: int = SHOWN
@@ -103,7 +111,7 @@ class Directions(Displayed):
         label = 0 if label is None and self.sampler.card.shape.classes else label
         n, amounts = min(to_whole(n, "n", 1), len(self)), _to_numbers(amounts)
         start = self.sampler.latents([seed], label=label, truncation=SHEET_TRUNCATION)
-        images = np.concatenate([self.sampler.draw(self.move(start, i, amounts)) for i in range(n)])
+        images = np.asarray(self.sampler.draw(Latents.concatenate(self.move(start, i, amounts) for i in range(n))))
         names = [f"{self.method}:{i}" for i in range(n)]
         return image_io.make_grid(images, len(amounts), row_names=names)
 

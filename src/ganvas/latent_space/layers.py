@@ -1,8 +1,13 @@
-"""Layers as text: how many of the first ones, or which ones."""
+"""Layers as text: how many of the first ones, or which ones; and which generators have some."""
 
 import re
+from collections.abc import Sequence
+
+from torch import Tensor
 
 from ganvas.errors import GanvasError
+from ganvas.latents import mark_layers
+from ganvas.sampling import Sampler
 from ganvas.seeds import parse_spans
 
 _LIST = re.compile(r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*")
@@ -34,3 +39,22 @@ def parse_layers(text: str | None) -> int | list[int] | None:
             f"--layers is {text[:100]!r}.", expected="how many of the first layers, as 4; or which ones, as 0-2,5"
         )
     return parse_list(text)
+
+
+def choose_layers(drawn: Sampler, layers: int | Sequence[int]) -> Tensor:
+    """Which of the layers of a generator's latents are meant, bool [layers 1].
+
+    Args:
+        layers: how many of the first ones, or which ones, numbered from 0.
+
+    Raises:
+        GanvasError: its layers have no styles of their own, there are not so many, or none is named.
+    """
+    count = drawn.latents([0]).styles.shape[1]
+    if count == 1:
+        raise GanvasError(
+            f"{drawn.name} is of the family {drawn.card.network.family}, whose images come from one "
+            f"{drawn.generator.style_space} as a whole: it has no layers to move apart.",
+            fix="leave --layers out, or train stylegan or transformer-modern.",
+        )
+    return mark_layers(layers, count, count, "moved")

@@ -45,4 +45,6 @@ def change_noise(sampler: Sampler, noise: str) -> Sampler:
         other = torch.randn(own.shape, generator=random)
         if layer in layers:
             own.copy_(torch.zeros_like(other) if source == "none" else other)
-    return Sampler(sampler.path, changed, sampler.card, sampler.device)
+    other = Sampler(sampler.path, changed, sampler.card, sampler.device)
+    other.origin = sampler.origin  # latents do not depend on noise
+    return other

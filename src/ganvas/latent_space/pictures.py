@@ -15,16 +15,14 @@ from ganvas.drawing import images_per_pass
 from ganvas.errors import GanvasError
 from ganvas.latent_space.axes import Directions, directions
 from ganvas.latent_space.axis_names import Method, parse_direction, parse_moves
-from ganvas.latent_space.layers import parse_layers
-from ganvas.latents import EASINGS, MAX_FRAMES, Latents, load_latents, walk_length
+from ganvas.latent_space.layers import choose_layers, parse_layers
+from ganvas.latents import EASINGS, MAX_FRAMES, SUFFIXES, Latents, in_parts, load_latents, walk_length
 from ganvas.sampling import Sampler
 from ganvas.seeds import parse_seeds
+from ganvas.threads import monitored
 from ganvas.values import to_whole
 
 MAX_AMOUNTS = 1000
-
-LATENTS_FILES = (".npz", ".npy")
-"""The ends of what is a file for --mix, and no seeds."""
 
 
 def find_directions(drawn: Sampler, method: Method, number: int) -> Directions:
@@ -37,13 +35,15 @@ class Request:
     """What the command line asks for; see `ganvas.cli.sampling.sample`.
 
     Attributes:
+        latents: files of them, drawn one after the other; None for seeds.
+        layers: of --mix those that are coarse; without it those that are moved.
         find: gives directions; for callers that keep them.
     """
 
     seeds: str | None = None
     label: str | None = None
     truncation: float = 1.0
-    latents: Path | None = None
+    latents: Path | Sequence[Path] | None = None
     direction: str | None = None
     amount: str | None = None
     mix: str | None = None
@@ -122,25 +122,30 @@ class Request:
     @cached_property
     def _rows(self) -> tuple[str, Sequence[int]]:
         """What the images or the rows of --mix are of, and the numbers of those."""
-        return ("seed", parse_seeds(self._seeds())) if self._given is None else ("latent", range(len(self._given)))
+        if self._given is None:
+            return "seed", parse_seeds(self._seeds())
+        return "latent", range(sum(map(len, self._given)))
 
     @cached_property
     def _columns(self) -> tuple[str, Sequence[int]]:
         """The same of the columns of --mix."""
         if self._fine is not None:
-            return "latent", range(len(self._fine))
+            return "latent", range(len(self._fine[0]))
         return "seed", [] if self.mix is None else parse_seeds(self.mix)
 
     @cached_property
-    def _given(self) -> Latents | None:
-        """Those of the file, read once."""
-        return None if self.latents is None else load_latents(self.latents)
+    def _given(self) -> list[Latents] | None:
+        """Those of each file, read once."""
+        if self.latents is None:
+            return None
+        files = [self.latents] if isinstance(self.latents, Path) else self.latents
+        return [load_latents(file) for file in files]
 
     @cached_property
-    def _fine(self) -> Latents | None:
+    def _fine(self) -> list[Latents] | None:
         """Those of the file that --mix names, if it names one."""
-        is_file = self.mix is not None and self.mix.lower().endswith(LATENTS_FILES)
-        return load_latents(self.mix) if self.mix is not None and is_file else None
+        is_file = self.mix is not None and self.mix.lower().endswith(SUFFIXES)
+        return [load_latents(self.mix)] if self.mix is not None and is_file else None
 
     def batches(self, drawn: Sampler) -> Iterator[Tensor]:
         """The images one after the other, uint8 [m c h w]."""
@@ -150,28 +155,33 @@ class Request:
 
     def film(self, drawn: Sampler, *, frames: int, easing: str, loop: bool) -> Iterator[Tensor]:
         """The frames from each seed or latent to the next, or along a direction, uint8 [m c h w]."""
+        self.film_length(frames=frames, loop=loop)
         start = self._start(drawn, film=True)
         if self.direction is None:
             return drawn.interpolate(latents=start, frames=frames, easing=easing, loop=loop)
-        frames = to_whole(frames, "--frames", 1, max(1, MAX_FRAMES // (4 * len(start))))
         first, last = self.amounts[0], self.amounts[-1]
         t = EASINGS[easing](torch.arange(frames * 2 + 1) / (frames * 2))
         there = (first + (last - first) * t).tolist()
         path = [*there, *there[-2:0:-1]] if loop else there
         step = images_per_pass(*drawn.card.shape[1:3])
-        parts = (
+        pieces = (
             self._sweep(drawn, start[i : i + 1], path[j : j + step])
             for i in range(len(start))
             for j in range(0, len(path), step)
         )
-        return (images for part in parts for images in drawn.draw_batches(part))
+        parts = in_parts(pieces, step)
+        return monitored(images for part in parts for images in drawn.draw_batches(part))
 
-    def film_length(self, drawn: Sampler, *, frames: int, loop: bool) -> int:
-        """How many frames `film` has."""
-        n = len(self._start(drawn, film=True))
-        if self.direction is not None:
-            return n * (4 * frames if loop else 2 * frames + 1)
-        return walk_length(n, frames, loop=loop)
+    def film_length(self, *, frames: int, loop: bool) -> int:
+        """How many frames `film` has, before directions are found.
+
+        Raises:
+            GanvasError: there are no frames, or too many.
+        """
+        n = len(parse_seeds(self._seeds(film=True)) if self._given is None else self._rows[1])
+        along = self.direction is not None
+        frames = to_whole(frames, "--frames", 1, max(1, MAX_FRAMES // (4 * n if along else n)))
+        return n * (4 * frames if loop else 2 * frames + 1) if along else walk_length(n, frames, loop=loop)
 
     def film_ends(self, drawn: Sampler) -> Latents:
         """The latents between which `film` goes: with a direction the first and the last of each seed or latent."""
@@ -214,16 +224,16 @@ class Request:
         Without --label, seeds beside latents of one class are of that class.
         """
         sources = (self._given, self._seeds()), (self._fine, self.mix or "")
-        labels = [given.labels for given, _ in sources if given is not None and given.labels is not None]
-        if self.label is not None and len(labels) == 2:
+        labels = [one.labels for given, _ in sources for one in given or [] if one.labels is not None]
+        if self.label is not None and len(labels) == sum(len(given or [0]) for given, _ in sources):
             raise _label_of_none()
-        own = labels[0].unique().tolist() if labels else []
+        own = torch.cat(labels).unique().tolist() if labels else []
         of_seeds = own[0] if len(own) == 1 else 0
         coarse, fine = (self._points(drawn, given, seeds, of_seeds) for given, seeds in sources)
         return coarse, fine
 
-    def _points(self, drawn: Sampler, given: Latents | None, seeds: str, of_seeds: int | None) -> Latents:
-        """Latents of a file, of the class of --label where they have none themselves; or those of seeds.
+    def _points(self, drawn: Sampler, given: list[Latents] | None, seeds: str, of_seeds: int | None) -> Latents:
+        """Latents of files, of the class of --label where they have none themselves; or those of seeds.
 
         Args:
             of_seeds: the class of seeds without --label, if there are classes; None for each seed its own.
@@ -232,21 +242,38 @@ class Request:
         if given is None:
             number = of_seeds if number is None and drawn.card.shape.classes else number
             return drawn.latents(seeds, label=number, truncation=self.truncation)
-        if number is not None and given.labels is None:
-            given = replace(given, labels=torch.full((len(given),), number))
-        elif number is not None and self.mix is None:
+        if number is not None and self.mix is None and all(one.labels is not None for one in given):
             raise _label_of_none()
-        return drawn.check_latents(given)
+        if number is not None:
+            given = [
+                replace(one, labels=torch.full((len(one),), number)) if one.labels is None else one for one in given
+            ]
+        return Latents.concatenate(drawn.check_latents(one) for one in given)
 
     def _moved(self, drawn: Sampler, points: Latents) -> Latents:
         """Latents moved along the directions of --move, one after the other."""
+        layers = self._moved_layers(drawn) if self._moves else None
         for method, number, amount in self._moves:
-            points = self._directions(drawn, method).move(points, number, [amount])
+            points = self._directions(drawn, method).move(points, number, [amount], layers=layers)
         return points
 
     def _sweep(self, drawn: Sampler, points: Latents, amounts: Sequence[float]) -> Latents:
         method, number = parse_direction(self.direction or "")
-        return self._directions(drawn, method).move(points, number, amounts)
+        layers = self._moved_layers(drawn)
+        return self._directions(drawn, method).move(points, number, amounts, layers=layers)
+
+    def _moved_layers(self, drawn: Sampler) -> int | list[int] | None:
+        """The layers that --direction and --move are for; None for all. Those of --mix are another matter.
+
+        Raises:
+            GanvasError: this family has no layers of its own.
+        """
+        if self.mix is not None:
+            return None
+        layers = parse_layers(self.layers)
+        if layers is not None:
+            choose_layers(drawn, layers)  # refused before directions are found
+        return layers
 
     def _directions(self, drawn: Sampler, method: Method) -> Directions:
         """The directions of a method up to the last that is asked for, found once."""
@@ -290,8 +317,8 @@ def truncated_rows(
     across, names = len(parse_seeds(seeds)), [f"{truncation:g}" for truncation in truncations]
     n = len(truncations) * across
     image_io.check_grid(n, across, *drawn.card.shape[1:3], scale, row_names=names, path=path)
-    rows = [drawn.sample(seeds, label=label, truncation=truncation) for truncation in truncations]
-    return np.concatenate(rows), across, names
+    rows = (drawn.latents(seeds, label=label, truncation=truncation) for truncation in truncations)
+    return np.asarray(drawn.draw(Latents.concatenate(rows))), across, names
 
 
 def side_by_side(films: Sequence[Iterator[Tensor]]) -> Iterator[Tensor]:

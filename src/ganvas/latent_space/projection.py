@@ -5,9 +5,8 @@ found.save("place")  # a sheet, the latents, a film of the search
 """
 
 import dataclasses
-import io
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,40 +18,36 @@ from PIL import Image
 from ganvas import image_io, sampling, user_code
 from ganvas.animation import MAX_PIXELS, MAX_SIDE, save_animation
 from ganvas.data import DataOptions, decoding, open_images
-from ganvas.data.arrays.value_range import USUAL_LEVELS, Levels, levels_in
 from ganvas.data.decoding import Fit
 from ganvas.data.imageset import ImageSet
 from ganvas.data.pixels import to_uint8, to_unit
 from ganvas.data.selection import open_test_split
-from ganvas.data.source_types import Unreadable
 from ganvas.display import Displayed, InlineImage, Paragraph, Part, Table
-from ganvas.errors import GanvasError, describe_value
+from ganvas.errors import GanvasError
 from ganvas.features.perceptual import PerceptualDistance
 from ganvas.files import check_writable, to_path
 from ganvas.latent_space.budget import choose_amount
-from ganvas.latent_space.search import Place, Search, SearchStep, Watch
+from ganvas.latent_space.photos import MAX_PHOTOS, Photo, as_list, describe_cut, find_levels, load_photo
+from ganvas.latent_space.search import FRAME_TARGETS, Place, Search, SearchStep, Watch
 from ganvas.latents import Latents
 from ganvas.networks import Shape
 from ganvas.progress import progress_bar
 from ganvas.pytorch_state import default_state
-from ganvas.reading import near_paths
 from ganvas.runs.folder import Run
 from ganvas.runs.snapshot import Card
 from ganvas.runs.training_data import find_data
-from ganvas.sampling import Label
+from ganvas.sampling import Label, Sampler
 from ganvas.threads import cpu_threads
 from ganvas.values import to_flag, to_whole
 
 MAX_STEPS = 100_000
-MAX_PHOTOS = 64
-FILM_PHOTOS, FILM_HELD = 8, 15
-"""Photos in the film of a search, and frames for which its end is shown."""
+FILM_HELD = 15
+"""Frames for which the end of a search's film is shown."""
+
+SHEET_ROWS = ("photo", "found", "difference")
 
 MAX_SEED = 2**63 - 1 - 2**16
 """The candidates have the seeds that follow."""
-
-Photo = Path | str | np.ndarray
-"""A file of any kind that Ganvas reads, or pixels uint8 [1|3|4 h w]."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,11 +59,12 @@ class Projection(Displayed):
         latents: where those lie.
         distances: of each pair, float64 [n]: perceptual and of the pixels (`ganvas.features.perceptual`).
         context: the distances of other pictures, found by the same search: {"training": float64 [m], …}.
-        frames: the pictures during the search, uint8 [n c h w] each.
+        frames: the pictures during the search, uint8 [≤ 8 c h w] each, of the first photos.
         names: of the photos.
         network: in whose maps the distance is measured.
         notes: what was decided or left out, a sentence each.
         seconds: the search took.
+        class_names: of the generator; empty without classes.
     """
 
     targets: np.ndarray
@@ -81,27 +77,45 @@ class Projection(Displayed):
     network: str
     notes: tuple[str, ...]
     seconds: float
+    class_names: tuple[str, ...] = ()
+
+    def class_of(self, i: int = 0) -> str | None:
+        """The name of the class in which photo i was found; None without classes."""
+        labels = self.latents.labels
+        return self.class_names[int(labels[i])] if self.class_names and labels is not None else None
 
     def verdict(self, i: int = 0) -> str:
-        """How near photo i is, compared with the other pictures."""
-        d = self.distances[i]
+        """How near photo i is, compared with the other pictures; and its class."""
+        own = self.class_of(i)
+        words = f"distance {self.distances[i]:.3f}" + ("" if own is None else f", class {own}")
         if not self.context:
-            return f"distance {d:.3f}"
-        for name, words in (("training", "as near as training pictures"), ("held-out", "as near as held-out pictures")):
-            if name in self.context and d <= self.context[name].max():
-                return f"distance {d:.3f}: {words}"
-        if d >= self.context["other kinds"].min():
-            return f"distance {d:.3f}: as far as pictures of other kinds: it cannot draw this"
-        own = "" if len(self.context) == 1 else "farther than its own kind, "
-        return f"distance {d:.3f}: {own}nearer than pictures of other kinds"
+            return words
+        few = max(map(len, self.context.values())) == 1
+        return f"{words}: {self._compare(self.distances[i])}" + (" (one picture of a kind decides nothing)" * few)
+
+    def _compare(self, distance: float) -> str:
+        """The distances of two kinds of pictures may overlap: then both are named."""
+        kinds = [name for name in ("training", "held-out") if name in self.context]
+        near = next((name for name in kinds if distance <= self.context[name].max()), "")
+        far = distance >= self.context["other kinds"].min()
+        if near:
+            return f"as near as {near} pictures" + (", and as far as some of other kinds" if far else "")
+        if far:
+            return "as far as pictures of other kinds: it cannot draw this"
+        return f"{'farther than its own kind, ' if kinds else ''}nearer than pictures of other kinds"
 
     def sheet(self) -> Image.Image:
-        """One column a photo: the photo, what was found, and their difference (grey where they are equal)."""
+        """One column a photo: the photo, what was found, and their difference (grey where they are equal).
+
+        Raises:
+            GanvasError: see `check_sheet`.
+        """
+        check_sheet(len(self.targets), *self.targets.shape[2:])
         difference = (127.5 + (self.found.astype(np.float32) - self.targets) / 2).round().astype(np.uint8)
         if self.targets.shape[1] == 4:
             difference[:, 3] = 255
         rows = np.concatenate([self.targets, self.found, difference])
-        return image_io.make_grid(rows, len(self.targets), row_names=["photo", "found", "difference"])
+        return image_io.make_grid(rows, len(self.targets), row_names=SHEET_ROWS)
 
     def save(self, folder: Path | str) -> list[Path]:
         """Writes projection.png, latents.npz (for `ganvas sample --latents`) and search.webp, a film of the search.
@@ -121,10 +135,13 @@ class Projection(Displayed):
         return files
 
     def to_json(self) -> dict[str, Any]:
-        """Names, distances and verdicts, and the distances of the other pictures."""
-        found = zip(self.names, self.distances, strict=True)
+        """Names, distances, classes and verdicts, and the distances of the other pictures."""
+        photos = [
+            {"name": name, "distance": float(d), "class": self.class_of(i), "verdict": self.verdict(i)}
+            for i, (name, d) in enumerate(zip(self.names, self.distances, strict=True))
+        ]
         return {
-            "photos": [{"name": n, "distance": float(d), "verdict": self.verdict(i)} for i, (n, d) in enumerate(found)],
+            "photos": photos,
             "context": {name: [float(d) for d in of] for name, of in self.context.items()},
             "network": self.network, "seconds": self.seconds, "notes": list(self.notes),
         }  # fmt: skip
@@ -138,6 +155,18 @@ class Projection(Displayed):
         for note in self.notes:
             yield Paragraph(note, "dim")
         yield InlineImage(self.sheet(), "")
+
+
+def check_sheet(n: int, height: int, width: int) -> None:
+    """Refuses the sheet of so many photos at the size of a generator's pictures where no file holds it.
+
+    Raises:
+        GanvasError: it is too large.
+    """
+    try:
+        image_io.check_grid(len(SHEET_ROWS) * n, n, height, width, row_names=SHEET_ROWS)
+    except GanvasError as error:
+        raise GanvasError(error.what, expected=error.expected, fix="fewer photos at a time.") from None
 
 
 def check_folder(folder: Path | str) -> list[Path]:
@@ -156,7 +185,7 @@ def check_folder(folder: Path | str) -> list[Path]:
 @default_state()
 @cpu_threads()
 def project(
-    run: Run | Path | str,
+    run: Run | Path | str | Sampler,
     photos: Photo | Sequence[Photo],
     *,
     label: Label | None = None,
@@ -170,9 +199,9 @@ def project(
     """Finds the places of photos in a generator's latent space.
 
     Args:
-        run: a run (its newest snapshot), its folder, or a snapshot.
-        photos: files, or pixels uint8 [1|3|4 h w]; they are cut or padded to the generator's size as its training
-            pictures were.
+        run: a run (its newest snapshot), its folder, a snapshot, or what `ganvas.load` gave.
+        photos: files, pixels uint8 [1|3|4 h w], or images of Pillow; they are cut or padded to the generator's size as
+            its training pictures were.
         label: the class of all photos; by default that of the nearest of 256 random pictures.
         seed: of those pictures; the same seed finds the same place.
         steps: of the gradient descent, by default 240.
@@ -194,17 +223,17 @@ def project(
     steps = None if steps is None else to_whole(steps, "--steps", 1, MAX_STEPS)
     references = None if references is None else to_whole(references, "--references", 0, MAX_PHOTOS)
     seed = to_whole(seed, "--seed", 0, MAX_SEED)
-    sampler = sampling.load(run, device=device)
+    sampler = run if isinstance(run, Sampler) else sampling.load(run, device=device)
     shape = sampler.card.shape
     trained = find_data(sampler.path, sampler.card.data, shape[:3])
-    several = _as_list(photos)
+    several = as_list(photos)
     fit: Fit = trained.fit if trained else "crop"
-    levels = _find_levels(trained, several, sampler.card.data["fingerprint"], quiet)
+    levels = find_levels(trained, several, sampler.card.data["fingerprint"], quiet)
     targets = np.stack([load_photo(photo, shape, fit, levels) for photo in several])
     names = tuple(
         f"picture {i + 1}" if isinstance(photo, np.ndarray) else str(photo) for i, photo in enumerate(several)
     )
-    cuts = [_describe_cut(*one, shape) for one in zip(several, names, strict=True)] if fit == "crop" else []
+    cuts = [describe_cut(*one, shape) for one in zip(several, names, strict=True)] if fit == "crop" else []
     number = None if label is None else int(sampler.latents([0], label=label).labels[0])  # type: ignore[index]
     distance = PerceptualDistance(sampler.device)
     with user_code.quote_loaded():
@@ -212,12 +241,17 @@ def project(
     groups, notes = _references(trained, sampler.card, amount.references, quiet) if amount.references else ({}, [])
     search = Search(sampler.generator, distance, sampler.device, seed)
 
-    stopped = False
+    stopped, ended = False, list[str]()
 
     def find(pixels: np.ndarray, title: str, of: int | None, stage: str) -> Place:
         def watch(step: SearchStep) -> bool:
             nonlocal stopped
-            stopped = callback is not None and callback(dataclasses.replace(step, stage=stage)) is False
+            if callback is not None:
+                latents = dataclasses.replace(step.latents, origin=sampler.origin)
+                stopped = callback(dataclasses.replace(step, stage=stage, latents=latents)) is False
+            if stopped:
+                what = "search" if stage == "photos" else "comparison"
+                ended.append(f"The {what} was ended after {step.step} of {step.steps} steps.")
             return not stopped
 
         with progress_bar(title, amount.steps, shown=not quiet) as advance, user_code.quote_loaded():
@@ -234,91 +268,16 @@ def project(
     return Projection(
         targets,
         to_uint8(place.images).cpu().numpy(),
-        place.latents,
+        dataclasses.replace(place.latents, origin=sampler.origin),
         place.distances.cpu().double().numpy(),
         context,
         [frame.numpy() for frame in place.frames],
         names,
         distance.name,
-        tuple(filter(None, [*cuts, *notes, amount.note, distance.note])),
+        tuple(filter(None, [*ended, *cuts, *notes, amount.note, distance.note])),
         time.perf_counter() - began,
+        sampler.card.class_names,
     )
-
-
-def _find_levels(trained: DataOptions | None, photos: Sequence[Photo], fingerprint: str, quiet: bool) -> Levels:
-    """The levels of the training pictures, where a photo is a grey file of 16 bits or more, or of floats.
-
-    Args:
-        fingerprint: of the training pictures: others say nothing about it.
-    """
-    if trained is None or not any(map(_is_deep, photos)):
-        return USUAL_LEVELS
-    try:
-        images = open_images(trained, progress=not quiet)
-    except GanvasError:
-        return USUAL_LEVELS
-    return levels_in(images.notes) if images.fingerprint == fingerprint else USUAL_LEVELS
-
-
-def _is_deep(photo: Photo) -> bool:
-    """Whether it is a grey file of 16 bits or more, or of floats."""
-    if isinstance(photo, np.ndarray) or not (path := to_path(photo, "a picture's file")).is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            return decoding.read_header(file, path.name).deep in ("grey", "float")
-    except (Unreadable, OSError):
-        return False
-
-
-def load_photo(photo: Photo, shape: Shape, fit: Fit, levels: Levels) -> np.ndarray:
-    """A photo at a generator's size and channels, uint8 [c h w].
-
-    Args:
-        levels: of files of more than 8 bits.
-
-    Raises:
-        GanvasError: it cannot be read, or the array is something else.
-    """
-    size = shape.height, shape.width
-    if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[0] not in (1, 3, 4) or not photo.size:
-            raise GanvasError(f"{photo.dtype} {list(photo.shape)} is no picture.", expected="uint8 [1|3|4 h w]")
-        return decoding.resize_array(photo, shape.channels, size, fit)
-    path = to_path(photo, "a picture's file")
-    if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
-        raise GanvasError(f"{path} {what}.", expected="a picture's file", fix=near_paths(path))
-    try:
-        return decoding.decode(io.BytesIO(path.read_bytes()), shape.channels, size, fit, levels)
-    except (Unreadable, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise GanvasError(f"{path} cannot be used: {reason}.", expected="a picture of at least 8×8 pixels") from error
-
-
-def _describe_cut(photo: Photo, name: str, shape: Shape) -> str:
-    """That most of a photo that can be read is cut off; empty if it is not."""
-    if isinstance(photo, np.ndarray):
-        height, width = photo.shape[1:]
-    else:
-        with to_path(photo, "a picture's file").open("rb") as file:
-            header = decoding.read_header(file, name)
-        height, width = header.height, header.width
-    down, across = map(round, decoding.crop_size(height, width, (shape.height, shape.width)))
-    if 2 * down * across >= height * width:
-        return ""
-    named = Path(name).name
-    return f"{named} has {width}×{height} pixels: only the middle {across}×{down} is used, the shape of what is drawn."
-
-
-def _as_list(photos: Photo | Sequence[Photo]) -> list[Photo]:
-    single = isinstance(photos, str | Path) or (isinstance(photos, np.ndarray) and photos.ndim != 4)
-    if not single and (isinstance(photos, bytes) or not isinstance(photos, Iterable) or not getattr(photos, "ndim", 1)):
-        raise GanvasError(f"{describe_value(photos)} is no photo.", expected="files, or pixels uint8 [1|3|4 h w]")
-    several: list[Photo] = [photos] if single else list(photos)  # type: ignore[list-item]
-    if not 0 < len(several) <= MAX_PHOTOS:
-        raise GanvasError(f"There are {len(several)} photos.", expected=f"1 to {MAX_PHOTOS} at a time")
-    return several
 
 
 def _references(
@@ -365,6 +324,6 @@ def _other_kinds(shape: Shape, n: int) -> np.ndarray:
 
 def _beside(targets: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """A frame of the film, uint8 [c h w]: the photos above what is drawn."""
-    shown = max(1, min(FILM_PHOTOS, MAX_SIDE // targets.shape[3]))
+    shown = max(1, min(FRAME_TARGETS, MAX_SIDE // targets.shape[3]))
     rows = [np.concatenate(list(of[:shown]), axis=2) for of in (targets, frame)]
     return np.concatenate(rows, axis=1)

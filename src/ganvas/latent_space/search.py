@@ -33,8 +33,8 @@ RATE = 0.1
 PRIOR_WEIGHT = 0.1
 """Of the squared excess of the latents' mean square over 1, that of random latents."""
 
-FRAMES = 40
-"""Pictures kept of the search, about."""
+FRAMES, FRAME_TARGETS = 40, 8
+"""Pictures kept of the search, about, and of how many targets at most."""
 
 
 def screening_steps(steps: int) -> int:
@@ -73,7 +73,8 @@ class Place:
         latents: of the n pictures.
         images: those pictures, float [n c h w].
         distances: from the targets, float [n].
-        frames: the pictures during the search, uint8 [n c h w] each, of all targets; none where they are not kept.
+        frames: the pictures during the search, uint8 [≤ 8 c h w] each, of the first targets; none where they are not
+            kept.
     """
 
     latents: Latents
@@ -139,7 +140,8 @@ class Search:
         with torch.no_grad():
             images = torch.cat([self._draw(styles, labels, part) for part in self._parts(len(styles))])
         latents = Latents(styles.cpu(), None if labels is None else labels.cpu(), self._generator.style_space)
-        return Place(latents, images, distances, [*frames, to_uint8(images).cpu()] if keep_frames else [])
+        last = [to_uint8(images[:FRAME_TARGETS]).cpu()] if keep_frames else []
+        return Place(latents, images, distances, [*frames, *last])
 
     @torch.no_grad()
     def _choose_starts(self, seen: list[Tensor], n: int, label: int | None) -> tuple[Tensor, Tensor | None]:
@@ -194,7 +196,7 @@ class Search:
         keep_frames: bool = False,
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Styles nearer to their targets, float [m layers k], the distances of their best pictures, float [m], and the
-        pictures on the way, if they are kept."""
+        pictures on the way of the first, if they are kept."""
         mean, deviation = self._units(labels)
         free = ((styles - mean) / deviation).requires_grad_()
         adam = Adam([free], RATE)
@@ -219,7 +221,7 @@ class Search:
             best[nearer], least[nearer] = free.detach()[nearer], distances[nearer]
             if shown:
                 frame = [torch.cat(frame)]
-                frames += frame if keep_frames else []
+                frames += [frame[0][:FRAME_TARGETS].clone()] if keep_frames else []
                 if not self._stopped:
                     self._tell(step, frame[0], distances, labels, mean + deviation * best, least, len(seen[0]))
                 if self._stopped:

@@ -29,6 +29,12 @@ def numbered(paths: Iterable[Path]) -> list[tuple[int, Path]]:
     return sorted((1000 * int(match[1]) + int(match[2] or 0), path) for match, path in matches if match)
 
 
+def title_generator(path: Path) -> str:
+    """The name of a generator without the folders of this machine: RUN/snapshots/NAME of a run's snapshot."""
+    *_, run, folder, name = ("", "", *path.absolute().parts)
+    return f"{run}/{folder}/{name}" if run and folder == "snapshots" else name
+
+
 def grid_file(run: Path, nimg: int) -> Path:
     """The grid of a run after nimg images, also of a run of an earlier version; where it is to be if there is none."""
     exact, whole = (run / f"fakes{name}.png" for name in (name_images(nimg), name_images(nimg - nimg % 1000)))

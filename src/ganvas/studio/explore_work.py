@@ -204,15 +204,11 @@ def points_of(path: str, views: list[Mapping[str, Any]]) -> tuple[Sampler, Laten
     Raises:
         GanvasError: a view is of another generator.
     """
-    import torch
-
     loaded, found = load(path), []
     for view in views:
         sampler, request = loaded.request(view)
         found.append(request.latents_of(sampler)[:1])
-    labels = None if found[0].labels is None else torch.cat([one.labels for one in found if one.labels is not None])
-    latents = Latents(torch.cat([one.styles for one in found]), labels, found[0].space)
-    return loaded.with_noise(views[0]["noise"]), latents
+    return loaded.with_noise(views[0]["noise"]), Latents.concatenate(found)
 
 
 def to_png(pixels: np.ndarray, most: int | None = None) -> str:
