@@ -76,7 +76,7 @@ class ObservedNetworks:
         self._references: ReferenceSet | None = None
         self._recording, self._votes = False, Counter[float]()
         self._used = set[str]()
-        self._classes, self._mixed = 1, None
+        self._classes, self._mixed = 1, False
         named = [("G", G), *(("D", one) for one in discriminators)]
         self._hooks = [self._observed_at(name, network) for name, network in named]
         self._wiring = WiringMonitor(self.networks)
@@ -166,7 +166,7 @@ class ObservedNetworks:
 
     def end_round(self) -> None:
         """Forgets the calls of the round."""
-        self._recording, self._mixed = False, None
+        self._recording, self._mixed = False, False
         self.calls = {"D": [], "G": []}
         self._wiring.end_round()
 
@@ -191,8 +191,7 @@ class ObservedNetworks:
         self.seen = seen
         real, fake = self.recent[-1]
         asked = attribute(self.calls["D"], real, [fake, *self._generated()])
-        known = [bool(one.real and one.fake) for one in asked if one.real or one.fake]
-        self._mixed = any(known) if known else None
+        self._mixed = any(one.is_mixed(len(real) + len(fake)) for one in asked)
         self._classes = max((k for one in asked if (k := classes_of(one.call)) is not None), default=self._classes)
         of_losses = seen.of_losses()
         of_g = passes_of_g(asked, seen.reached["G"], of_losses[0])
@@ -320,8 +319,7 @@ class ObservedNetworks:
             real, fake = self.recent[-1]
             both = torch.cat([real, fake])
             together = self._logits(both, like=real)[: len(real)]
-            sizes = [len(call.images) for call in self.calls["D"] if call.images is not None]
-            values["D/mixed_batch"] = float(len(both) in sizes if self._mixed is None else self._mixed)
+            values["D/mixed_batch"] = float(self._mixed)
             values["D/batch_effect"] = float((together - on_real).abs().mean() / on_real.std().clamp_min(1e-6))
         return values
 

@@ -35,6 +35,12 @@ class Asked:
         """Whether a gradient by its images was asked for."""
         return any(images.requires_grad and images.is_leaf for images in self.images)
 
+    def is_mixed(self, n: int) -> bool:
+        """Whether reals and fakes were in one batch; where neither was found, as of augmented ones, by its size n."""
+        if self.real or self.fake:
+            return bool(self.real and self.fake)
+        return bool(self.images) and len(self.images[0]) == n and not self.has_graph
+
     def rows(self, kind: str) -> slice | None:
         """Those of "real" or "fake"; images with a graph that are not known are fakes as well."""
         if kind == "real":
