@@ -188,11 +188,11 @@ class Beside(nn.Module):
 def test_logits_of_classes_are_not_averaged(classes: int) -> None:
     """Of a D that classifies: real is class 1, or one of several, and fake class 0."""
     torch.manual_seed(0)
-    G, D = generator(), nn.Sequential(nn.Linear(2, 24), nn.LeakyReLU(0.2), nn.Linear(24, classes))
+    G, D = generator(), nn.Sequential(nn.Linear(4, 24), nn.LeakyReLU(0.2), nn.Linear(24, classes))
     adam = torch.optim.Adam(D.parameters(), 1e-2)
     probe = ganvas.watch(G, D, every=5, report=None)
     for _ in range(60):
-        real, fake = points(), points() + 2
+        real, fake = points().repeat(1, 2), points().repeat(1, 2) + 2
         adam.zero_grad()
         kinds = torch.ones(N).long() if classes == 2 else torch.randint(1, classes, (N,))
         loss = nn.functional.cross_entropy(D(real), kinds)

@@ -314,8 +314,10 @@ class ObservedNetworks:
 
     def _logit_signals(self, on_real: Tensor, on_fake: Tensor) -> dict[str, float]:
         values = {"D/real": float(on_real.mean()), "D/fake": float(on_fake.mean())}
-        values |= {"D/real/std": float(on_real.std()), "D/fake/std": float(on_fake.std())}
-        if has_batch_norm(self.networks["D"]):
+        several = min(len(on_real), len(on_fake)) > 1
+        if several:
+            values |= {"D/real/std": float(on_real.std()), "D/fake/std": float(on_fake.std())}
+        if several and has_batch_norm(self.networks["D"]):
             real, fake = self.recent[-1]
             both = torch.cat([real, fake])
             together = self._logits(both, like=real)[: len(real)]
