@@ -4,7 +4,8 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from types import SimpleNamespace
+from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ganvas.config import TrainConfig, differences, replace, to_json
 from ganvas.diagnosis.diagnosis import Diagnosis, apply_rules, verdict
 from ganvas.diagnosis.history import Facts, History, NonFinite
 from ganvas.diagnosis.logs.reader import read
+from ganvas.diagnosis.probe import NetworkProbe, Subject
 from ganvas.diagnosis.rules.conditions import ConditionName
 from ganvas.diagnosis.rules.fixes import ProposedFix, accepted_changes, propose
 from ganvas.diagnosis.rules.table import CONDITIONS
@@ -89,6 +91,11 @@ def after(n: int, before: float, then: float, total: int = 20) -> list[float]:
     return [before] * n + [then] * (total - n)
 
 
+def plain_config(**changes: Any) -> TrainConfig:
+    base = tiny(objective="non-saturating", r1=0.0, r2=0.0)
+    return replace(base, **{"g_lr": 2e-4, "d_lr": 2e-4, **changes})
+
+
 FAR = 0.9
 """A distance at which fakes are nothing like the reals."""
 
@@ -99,6 +106,8 @@ WAVES = [1 + 0.8 * float(np.sin(2 * np.pi * i / 8)) for i in range(60)]
 THERE_AND_BACK = [*np.geomspace(90, 9, 15), *np.geomspace(9, 60, 15)]
 
 CRITIC = {"critic": True}
+
+NOT_STEPPED = {"G_update": 0, "wiring/G/steps": 0, "wiring/G/losses": 0}
 
 FALLEN = {"diversity": after(12, 0.9, 0.2), "diversity_batch": after(12, 0.9, 0.2)}
 
@@ -155,6 +164,8 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
     "G frozen": [
         (logged(G_loss=[*CARRIED[:15], *[0.693147] * 15]), logged(G_loss=CARRIED)),
         (watched(G_update=0), watched(G_update=[1e-3, *[0] * 19])),
+        (watched(21, **NOT_STEPPED), watched(19, **NOT_STEPPED)),  # it may begin after a hundred updates of D
+        (watched(**{**NOT_STEPPED, "wiring/G/losses": 1}), watched(5, **NOT_STEPPED)),
         (logged(G_loss=0.693147), logged(G_loss=[0.7 + 1e-6 * i for i in range(30)])),
         (logged(G_loss=0.693147), logged(G_loss=0.7)),
     ],
@@ -186,6 +197,11 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         ),
     ],
     "critic without gradient": [
+        (watched(20, CRITIC, D_input_gradient=1e-7, distance=FAR), watched(20, CRITIC, D_input_gradient=1e-7)),
+        (
+            watched(20, CRITIC, D_input_gradient=1e-7, distance=FAR),
+            watched(20, CRITIC, D_input_gradient=after(17, 1e-2, 1e-7), distance=FAR),
+        ),
         (
             logged(D_loss=after(9, -3.0, 10.0, 30), D_gp=after(9, 1.0, 10.0, 30), G_loss=LEVEL),
             logged(D_loss=after(9, -3.0, 9.0, 30), D_gp=after(9, 1.0, 10.0, 30), G_loss=LEVEL),
@@ -200,6 +216,10 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
     ],
     "learning rate too high": [
         (watched(G_update=0.2), watched(G_update=0.02)),
+        (  # a run measures the updates of a round together
+            watched(20, {"config": plain_config(d_steps=2)}, D_update=0.4),
+            watched(20, {"config": plain_config(d_steps=5)}, D_update=0.4),
+        ),
         (watched(D_update=0.2), watched(D_update=0.02)),
         (watched(G_update=after(2, 0.9, 1e-3), distance=FAR), watched(G_update=after(2, 0.9, 1e-3))),
         (watched(G_update=after(2, 0.9, 1e-3), G_gradient=0), watched(G_update=after(2, 0.03, 1e-3), G_gradient=0)),
@@ -219,6 +239,13 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (logged(G_loss=np.geomspace(1, 400, 30).tolist()), logged(D_loss=0, G_loss=after(9, 3, 100, 30))),
         (watched(G_loss=list(np.geomspace(1, 400, 20))), watched(G_loss=list(np.geomspace(1, 15, 20)))),
         (watched(D_fake=list(np.geomspace(-1, -900, 20))), watched(D_fake=-20)),
+        # what is large from the start: a sum, or pix2pix's 100 L1; and the level of a relativistic D
+        (watched(G_loss=list(np.geomspace(1, 400, 20))), watched(G_loss=list(np.linspace(60, 45, 20)))),
+        (watched(D_loss=list(np.geomspace(1, 400, 20))), watched(D_loss=list(np.linspace(80, 300, 20)))),
+        (
+            watched(**{"D/real/std": list(np.geomspace(1, 900, 20))}),
+            watched(D_real=list(np.geomspace(1, 900, 20)), D_fake=list(np.geomspace(0.9, 899, 20))),
+        ),
         (watched(D_update=after(9, 5e-3, 0.9)), watched(D_update=after(9, 5e-3, 0.03))),
         (logged(D_loss=list(np.geomspace(1, 400, 30))), logged(30, CRITIC, D_loss=list(np.geomspace(1, 400, 30)))),
     ],
@@ -234,6 +261,7 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         ),
         (watched(D_auc=0.5, distance=FAR), watched(D_auc=0.7, distance=FAR)),
         (watched(D_auc=0.5, distance=FAR), watched(D_auc=0.5)),
+        (watched(D_auc=0.5, distance=FAR), watched(D_auc=0.5, distance=[], precision=[])),
         (watched(D_auc=0.5, distance=FAR), watched(20, CRITIC, D_auc=0.5, distance=FAR)),
         (logged(G_loss=0.1, D_loss=np.linspace(1, 3, 30).tolist()), logged(G_loss=0.7, D_loss=1.4)),
         (logged(G_loss=0.1, D_loss=np.linspace(1, 3, 30).tolist()), logged(G_loss=0.35, D_loss=RISING)),
@@ -361,6 +389,7 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
     "no improvement": [
         (logged(fid=[380 + i % 3 for i in range(30)]), logged(fid=[38 + i % 3 for i in range(30)])),
         (logged(fid=[380 + i % 3 for i in range(30)]), logged(fid=np.geomspace(380, 220, 30).tolist())),
+        (logged(kid=[0.38 + i % 3 / 99 for i in range(30)]), logged(kid=[3.8 + i % 3 / 99 for i in range(30)])),
         (
             watched(distance=FAR, precision=0, D_auc=0.97),
             watched(distance=np.geomspace(1, 0.55, 20).tolist(), precision=0, D_auc=0.97),
@@ -398,6 +427,7 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (logged(60, G_loss=WAVES), logged(60, G_loss=[1 + (wave - 1) / 20 for wave in WAVES])),
         (logged(60, G_loss=WAVES), logged(60, G_loss=WAVES, fid=np.geomspace(90, 3, 60).tolist())),
         (logged(60, G_loss=WAVES), logged(60, G_loss=[*WAVES[:-1], INF])),
+        (logged(60, G_loss=[*WAVES[:20], NAN, *WAVES[21:]]), logged(60, G_loss=NAN)),
         (  # the images of networks that grow cannot be compared yet
             watched(60, GROWING, G_loss=WAVES, distance=0.3, growth=1.0),
             watched(60, GROWING, G_loss=WAVES, distance=0.3, growth=np.linspace(0, 0.9, 60).tolist()),
@@ -539,6 +569,29 @@ def test_non_finite_comes_first_and_nan_gives_no_other_finding() -> None:
     assert names(watched(**everything)) == ["non-finite"]
 
 
+def test_a_loss_that_was_not_finite_once_is_a_warning_after_three_probes() -> None:
+    soon, later = (finding(watched(**{"G/loss/bad": [0] * (19 - n) + [1] + [0] * n}), "non-finite") for n in (2, 3))
+    assert (soon.severity, later.severity) == ("failure", "warning")
+    assert later.summary == "Some numbers were not finite, and the training recovered."
+
+
+def test_a_penalised_critic_is_not_told_to_add_a_penalty() -> None:
+    growing: dict[str, Column] = {"D/input_gradient": list(np.geomspace(1, 60, 20))}
+    alone, penalised = (
+        finding(watched(20, CRITIC, **growing, **{"targets/penalised": of}), "critic unconstrained") for of in (0, 1)
+    )
+    assert "a gradient penalty (WGAN-GP)" in [fix.do for fix in alone.fixes]
+    assert "in spite of its gradient penalty" in penalised.summary
+    assert not any("WGAN-GP" in fix.do for fix in penalised.fixes)
+
+
+def test_a_critic_whose_gradient_is_not_known_is_not_checked_for_it() -> None:
+    known = watched(20, CRITIC, D_loss=[], G_loss=[])
+    assert "critic without gradient" not in apply_rules(known).unchecked
+    unknown = watched(20, CRITIC, D_loss=[], G_loss=[], D_auc=[], D_input_gradient=[])
+    assert apply_rules(unknown).unchecked["critic without gradient"][0] == ("D/input_gradient", "D/loss")
+
+
 @pytest.mark.parametrize(
     ("name", "history", "since", "evidence"),
     [
@@ -621,11 +674,6 @@ PLANTED: dict[str, dict[str, Any]] = {
 def proposed(history: History, name: str, config: TrainConfig | None, classes: int | None = None) -> list[ProposedFix]:
     history.update_facts(config=config, classes=classes)
     return list(finding(history, name).fixes)
-
-
-def plain_config(**changes: Any) -> TrainConfig:
-    base = tiny(objective="non-saturating", r1=0.0, r2=0.0)
-    return replace(base, **{"g_lr": 2e-4, "d_lr": 2e-4, **changes})
 
 
 def all_fixes(config: TrainConfig) -> list[tuple[str, ProposedFix]]:
@@ -843,6 +891,17 @@ def test_square_brackets_are_no_markup() -> None:
 def test_failed_probe_is_reported_with_its_error() -> None:
     found = apply_rules(watched(20, {"probe_errors": {"outputs": "RuntimeError: no such image"}}))
     assert "the outputs could not be measured: RuntimeError: no such image" in plain(found)
+    failing = apply_rules(watched(20, {"probe_errors": {"outputs": "RuntimeError: no such image"}}, D_label_effect=0))
+    assert "the outputs could not be measured: RuntimeError: no such image" in plain(failing)
+
+
+def test_a_rule_that_fails_leaves_no_healthy_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = NetworkProbe(cast(Subject, SimpleNamespace(networks={})), watched())
+    with monkeypatch.context() as broken:
+        broken.setattr("ganvas.diagnosis.probe.apply_rules", lambda _: 1 / 0)
+        found = probe.diagnosis()
+    assert verdict(found).startswith("Nothing wrong was found, but the conditions could not be checked: ZeroDivision")
+    assert verdict(probe.diagnosis()).startswith("This training is healthy")
 
 
 @pytest.mark.parametrize("history", [present for _, present, _ in PAIRS], ids=IDS)

@@ -14,7 +14,11 @@ from torch.nn.functional import one_hot, softplus
 import ganvas
 from ganvas import GanvasError, Probe
 from ganvas.diagnosis.diagnosis import Diagnosis
+from ganvas.diagnosis.loops.batches import reduce
+from ganvas.diagnosis.loops.calls import Call as LoopCall
+from ganvas.diagnosis.loops.labels import label_changes, label_mismatch
 from ganvas.diagnosis.loops.problems import find_problems
+from ganvas.diagnosis.signals.samples import downsample
 
 Call = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -186,6 +190,39 @@ def test_kept_images_are_few_and_downsampled() -> None:
     assert sum(len(real) for real, _ in probe._observed.recent) <= 260
 
 
+def test_large_images_are_kept_by_their_bytes_and_compared_reduced() -> None:
+    G, D = nn.Identity(), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1))
+    probe = ganvas.watch(G, D, every=1, report=None, data=torch.rand(80, 3, 32, 32), held_out=torch.rand(40, 3, 32, 32))
+    probe._observed._batches.max_bytes = 2**17
+    sizes = list[int]()
+    D.register_forward_hook(lambda _, args, out: sizes.append(len(args[0])))
+    for _ in range(9):
+        real, fake = torch.rand(4, 3, 32, 32), torch.rand(4, 3, 32, 32)
+        D(real)
+        D(fake)
+        probe.step(real=real, fake=fake)
+    batches = probe._observed._batches
+    assert sum(real.nbytes + fake.nbytes for real, fake in batches.full) <= 2**17
+    assert len(batches) == 9
+    assert batches.compared("fake").shape == (36, 3 * 16 * 16)
+    assert max(sizes) == 4, "held-out images in pieces of the loop's batch"
+    assert probe.history.facts.probe_errors == {}
+    assert {"distance", "D/held_auc", "real/missing"} <= set(probe.history.columns)
+    assert all(not update._before for update in probe._probe._earlier.values())
+
+
+def test_reals_are_reduced_a_few_at_a_time() -> None:
+    sizes = list[int]()
+
+    def pixels(images: Tensor) -> Tensor:
+        sizes.append(len(images))
+        return images
+
+    images, rows = torch.rand(300, 1, 20, 20), torch.randperm(300)[:200]
+    assert torch.equal(reduce(images, pixels, rows), downsample(images[rows]))
+    assert max(sizes) == 64
+
+
 def test_hooks_are_removed_after_the_block() -> None:
     G, D = generator(), discriminator()
     with ganvas.watch(G, D, report=None):
@@ -307,6 +344,44 @@ def test_differing_labels_are_counted_in_every_convention(convention: str) -> No
     probe = train_watched(G, D, call_g=call, call_d=call, other_labels_for_g=True)
     assert probe.history["labels/mismatch"].recent() == pytest.approx(7 / 8, abs=0.15)
     assert "labels ignored by G" in finding_names(probe.diagnosis())
+
+
+class TwoInputs(nn.Module):
+    """The first input, changed by the second one, or not."""
+
+    def __init__(self, strength: float = 0.0) -> None:
+        super().__init__()
+        self.strength, self.scale = strength, nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        return self.scale * (x + self.strength * other.float().reshape(len(x), *[1] * (x.dim() - 1)))
+
+
+@pytest.mark.parametrize(
+    ("x", "other", "known"),
+    [
+        (torch.randn(8, 1, 4, 4), torch.randn(8, 1), False),
+        (torch.randn(8, 1, 4, 4), torch.arange(8), False),
+        (torch.randn(8, 5), torch.randn(8, 1), False),
+        (torch.randn(8, 5), torch.arange(8), True),
+        (torch.randn(8, 5, 1, 1), torch.arange(8.0)[:, None, None, None].expand(8, 1, 2, 2)[:, :, :1, :1], True),
+    ],
+    ids=["pix2pix with noise", "StarGAN", "two noises", "labels", "planes of labels"],
+)
+def test_noise_and_conditions_are_no_labels(x: Tensor, other: Tensor, known: bool) -> None:
+    G = TwoInputs()
+    calls: dict[str, list[Any]] = {"D": [], "G": [LoopCall((x, other), {}, G)]}
+    changes = list(label_changes(calls, lambda name, call: call.repeat()))
+    assert bool(changes) == known
+    assert not known or changes[0][1].count_nonzero() == 0
+
+
+def test_an_embedding_that_both_networks_receive_is_a_label() -> None:
+    z, embedding, fake = torch.randn(8, 4), torch.randn(8, 3), torch.randn(8, 2)
+    given, other = (LoopCall((fake, of), {}, TwoInputs()) for of in (embedding, torch.randn(8, 3)))
+    call = LoopCall((z, embedding), {}, TwoInputs())
+    assert label_mismatch({"D": [given], "G": [call]}, fake) == {"labels/mismatch": 0}
+    assert label_mismatch({"D": [other], "G": [call]}, fake) == {}
 
 
 class IgnoreLabels(nn.Module):
@@ -459,11 +534,12 @@ class Picky(nn.Module):
 def test_failing_probe_is_reported_and_the_other_probes_continue() -> None:
     messages: list[str] = []
     probe = train_watched(generator(), Picky(), data=toy()[0], held_out=toy(50)[0] + 99, report=messages.append)
-    assert probe.history.facts.probe_errors == {"outputs": "RuntimeError: no such image"}
-    assert "D/auc" not in probe.history
-    for name in ("distance", "D/update", "G/gradient", "D/loss", "real/high"):
+    assert probe.history.facts.probe_errors == {"held-out images": "RuntimeError: no such image"}
+    assert "D/held_auc" not in probe.history
+    for name in ("distance", "D/update", "G/gradient", "D/loss", "real/high", "D/auc", "D/input_gradient"):
         assert len(probe.history[name]) >= 9, name
-    assert "the outputs could not be measured: RuntimeError: no such image" in str(probe.diagnosis())
+    said = " ".join(str(probe.diagnosis()).split())
+    assert "the held-out images could not be measured: RuntimeError: no such image" in said
 
 
 def test_d_whose_calls_are_not_seen_is_called_on_the_images_alone() -> None:

@@ -114,6 +114,171 @@ def test_a_g_that_is_stepped_in_each_fifth_round_is_not_called_frozen(every: int
     assert not found & (CONDITIONS | {"G frozen", "D frozen"})
 
 
+@pytest.mark.parametrize(("first", "every"), [(5, 1), (100, 10)])
+def test_a_g_that_begins_after_the_critic_is_never_called_frozen(first: int, every: int) -> None:
+    """Nothing is reported on the way either."""
+    said: list[str] = []
+    G, D = generator(), nn.Linear(2, 1)
+    adam = [torch.optim.Adam(network.parameters(), 1e-3) for network in (D, G)]
+    probe = ganvas.watch(G, D, every=every, report=said.append)
+    for i in range(first + 12):
+        real, fake = points(), G(torch.randn(N, 4))
+        adam[0].zero_grad()
+        (D(fake.detach()).mean() - D(real).mean()).backward()
+        adam[0].step()
+        if i >= first and i % 5 == 0:
+            adam[1].zero_grad()
+            (-D(fake).mean()).backward()
+            adam[1].step()
+        probe.step(real=real, fake=fake)
+    assert not [line for line in said if "frozen" in line]
+
+
+def test_several_steps_of_a_round_are_not_one_update() -> None:
+    """And gradients that are zeroed after their step were not zero in it."""
+    G, D = generator(), discriminator()
+    sgd = [torch.optim.SGD(network.parameters(), 0.1) for network in (D, G)]
+    probe = ganvas.watch(G, D, every=1, report=None)
+    for _ in range(4):
+        before = torch.cat([weight.detach().flatten() for weight in D.parameters()])
+        for _ in range(5):
+            real, fake = points(), G(torch.randn(N, 4))
+            (D(fake.detach()).mean() - D(real).mean()).backward()
+            sgd[0].step()
+            D.zero_grad(set_to_none=False)
+        change = torch.cat([weight.detach().flatten() for weight in D.parameters()]) - before
+        (-D(fake).mean()).backward()
+        sgd[1].step()
+        for network in (G, D):
+            network.zero_grad(set_to_none=False)
+        probe.step(real=real, fake=fake)
+    assert probe.history["D/update"].last == pytest.approx(float(change.norm() / before.norm()) / 5, rel=1e-3)
+    assert probe.history["G/gradient"].value.min() > 0
+
+
+def test_blocks_that_networks_grow_later_are_not_frozen() -> None:
+    """Nor are they after the images have grown, and the growth is known."""
+    G, D = generator(), discriminator()
+    later = nn.ModuleList([discriminator() for _ in range(3)])
+    D.add_module("later", Beside(later))
+    adam = torch.optim.Adam(D.parameters(), 1e-3)
+    probe = ganvas.watch(G, D, every=1, report=None)
+    for size in (2, 2, 2, 2, 2, 2, 4, 4, 4):
+        real, fake = points().repeat(1, size // 2), G(torch.randn(N, 4)).detach().repeat(1, size // 2)
+        adam.zero_grad()
+        (D(fake[:, :2]).mean() - D(real[:, :2]).mean()).backward()
+        adam.step()
+        probe.step(real=real, fake=fake)
+    assert probe.history["D/unchanged"].value.max() < 0.25
+    assert probe.history["growth"].value.tolist() == [1]
+
+
+class Beside(nn.Module):
+    """Passes on its input; what it holds is not used."""
+
+    def __init__(self, held: nn.Module) -> None:
+        super().__init__()
+        self.held = held
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_logits_of_classes_are_not_averaged(classes: int) -> None:
+    """Of a D that classifies: real is class 1, or one of several, and fake class 0."""
+    torch.manual_seed(0)
+    G, D = generator(), nn.Sequential(nn.Linear(4, 24), nn.LeakyReLU(0.2), nn.Linear(24, classes))
+    adam = torch.optim.Adam(D.parameters(), 1e-2)
+    probe = ganvas.watch(G, D, every=5, report=None)
+    for _ in range(60):
+        real, fake = points().repeat(1, 2), points().repeat(1, 2) + 2
+        adam.zero_grad()
+        kinds = torch.ones(N).long() if classes == 2 else torch.randint(1, classes, (N,))
+        loss = nn.functional.cross_entropy(D(real), kinds)
+        (loss + nn.functional.cross_entropy(D(fake), torch.zeros(N).long())).backward()
+        adam.step()
+        probe.step(real=real, fake=fake)
+    if classes == 2:
+        assert probe.history["D/auc"].last > 0.9
+        assert probe.history["targets/direction"].last == 1
+    else:
+        assert "D/auc" not in probe.history
+        assert "the logits of 5 classes" in words(probe)
+
+
+def test_fakes_of_a_g_batch_twice_as_large_are_no_leak() -> None:
+    """SNGAN: D receives n reals, and n fakes, and G's update draws 2 n."""
+    G, D = generator(), nn.Sequential(nn.Linear(2, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 1))
+    for told in (slice(None), slice(N)):
+        probe = ganvas.watch(G, D, every=1, report=None)
+        for _ in range(4):
+            real = points()
+            D(real)
+            D(G(torch.randn(N, 4)).detach())
+            fake = G(torch.randn(2 * N, 4))
+            D(fake)
+            probe.step(real=real, fake=fake[told])
+        assert probe.history["D/mixed_batch"].value.tolist() == [0, 0, 0]
+        probe.close()
+
+
+class OfPairs(nn.Module):
+    """A D of a condition, and an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = discriminator(4)
+
+    def forward(self, condition: Tensor, x: Tensor) -> Tensor:
+        return self.network(torch.cat([condition, x], 1))
+
+
+def test_a_condition_before_the_image_hides_no_swapped_label() -> None:
+    found = []
+    for sign in (-1, 1):
+        G, D = nn.Linear(2, 2), OfPairs()
+        adam = [torch.optim.Adam(network.parameters(), 1e-3) for network in (D, G)]
+        probe = ganvas.watch(G, D, every=1, report=None)
+        for _ in range(6):
+            condition, real = points(), points()
+            fake = G(condition)
+            adam[0].zero_grad()
+            loss = nn.functional.softplus(-D(condition, real)) + nn.functional.softplus(D(condition, fake.detach()))
+            loss.mean().backward()
+            adam[0].step()
+            adam[1].zero_grad()
+            nn.functional.softplus(sign * D(condition, fake)).mean().backward()
+            adam[1].step()
+            probe.step(real=real, fake=fake)
+        found.append({finding.name for finding in probe.diagnosis().findings} & CONDITIONS)
+    assert found == [set(), {"labels swapped"}]
+
+
+def test_a_negative_loss_is_no_critic_s_where_its_gradients_are_others() -> None:
+    G, D = generator(), discriminator()
+    probe = ganvas.watch(G, D, every=1, report=None)
+    for _ in range(5):
+        real, fake = points(), G(torch.randn(N, 4)).detach()
+        D.zero_grad()
+        loss = nn.functional.softplus(-3 * D(real)).mean() + nn.functional.softplus(3 * D(fake)).mean() - 5
+        loss.backward()
+        with torch.no_grad():
+            list(D.parameters())[-2].mul_(4)  # then the pushes differ
+        probe.step(real=real, fake=fake, d_loss=loss)
+    assert probe.history["targets/linear"].value.max() == 0
+    assert probe.history.facts.critic is False
+
+
+def test_one_image_a_round_says_nothing_of_d_until_there_are_enough() -> None:
+    D = discriminator()
+    probe = ganvas.watch(generator(), D, every=1, report=None)
+    for _ in range(66):
+        step(probe, D, points(1), points(1))
+    assert probe.history["D/auc"].at.tolist() == [33, 65]
+    assert len(probe.history["D/real"]) == 65
+
+
 def test_gradients_that_reach_no_weight_of_g_but_are_assigned_are_not_missing() -> None:
     """Of a copy (torch.func), as those of weights in shards."""
     G, D = generator(), discriminator()
@@ -421,6 +586,7 @@ def test_own_trouble_is_one_line_at_the_end(monkeypatch: pytest.MonkeyPatch) -> 
     probe.__exit__(None)
     assert len(messages) == 1
     assert messages[0].count("ZeroDivisionError") == 1
+    assert messages[0].startswith("Nothing wrong was found, but the later rounds could not be measured: ZeroDivision")
     assert equal(alone, D)
     assert not D._forward_hooks
 

@@ -158,7 +158,7 @@ def apply_rules(history: History) -> Diagnosis:
         if row.name not in found and (needs := row.missing(history))
     }
     ranked = sorted(findings, key=_rank)
-    return Diagnosis(tuple(ranked), unchecked, history.now, history.unit, history.facts, len(history["D/auc"]))
+    return Diagnosis(tuple(ranked), unchecked, history.now, history.unit, history.facts, history.probes)
 
 
 def _nearer(need: str, history: History) -> str:
@@ -196,7 +196,7 @@ def verdict(diagnosis: Diagnosis) -> str:
         return f"This training can continue, with {'a warning' if len(warnings) == 1 else f'{len(warnings)} warnings'}."
     errors = diagnosis.facts.probe_errors
     if what := next((one for one in FOREMOST if one in errors), ""):
-        return f"Nothing wrong was found, but the {what} could not be measured: {_plain(errors[what])}"
+        return f"Nothing wrong was found, but {_say_failed(what, errors[what])}"
     if any(finding.name == "too early to judge" for finding in diagnosis.findings):
         return "Nothing is wrong so far, but it is too early to judge."
     if "mode collapse" in diagnosis.unchecked and "quality regressing" not in diagnosis.unchecked:
@@ -208,8 +208,13 @@ def verdict(diagnosis: Diagnosis) -> str:
     return "This training is healthy."
 
 
-FOREMOST = ("networks", "images", "outputs")
+FOREMOST = ("conditions", "later rounds", "networks", "images", "outputs")
 """What a probe could not measure, the part without which it is worth least first."""
+
+
+def _say_failed(what: str, error: str) -> str:
+    """That a part of the probe failed."""
+    return f"the {what} could not be {'checked' if what == 'conditions' else 'measured'}: {_plain(error)}"
 
 
 def _plain(error: str) -> str:
@@ -330,9 +335,10 @@ def _describe_unchecked(diagnosis: Diagnosis) -> str:
         words = [" or ".join(dict.fromkeys(NEEDED.get(one, images) for one in names)) for names in needs]
         by_need.setdefault(" and ".join(dict.fromkeys(words)), []).append(name)
     lines = [f"  {', '.join(names)}: would need {need}" for need, names in by_need.items()]
-    failed = diagnosis.facts.probe_errors.items()
-    errors = [f"  the {what} could not be measured: {_plain(error)}" for what, error in failed]
-    return "\n".join(["Could not be checked:", *lines, *errors])
+    failed = (_say_failed(what, error) for what, error in diagnosis.facts.probe_errors.items())
+    said = verdict(diagnosis)
+    errors = [f"  {words}" for words in failed if words not in said]
+    return "\n".join(["Could not be checked:", *lines, *errors]) if lines or errors else ""
 
 
 def _describe_unchecked_in_log(unchecked: Mapping[ConditionName, Needs]) -> str:

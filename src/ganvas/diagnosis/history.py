@@ -221,6 +221,11 @@ class History:
         """The time of the newest value; 0 before the first."""
         return max((times[-1] for times, _ in self.columns.values()), default=0.0)
 
+    @property
+    def probes(self) -> int:
+        """How often the networks were measured: of small batches D's outputs are known less often than its weights."""
+        return max(len(self["D/auc"]), len(self["D/update"]))
+
     @classmethod
     def from_stats(cls, lines: Iterable[Mapping[str, Any]], facts: Facts) -> "History":
         """From the lines of a run's stats.jsonl: the means of what is logged every round, and the probes."""

@@ -4,7 +4,7 @@ What is probed is a `Subject`: the networks of a run of Ganvas (`ganvas.training
 else's loop, whose calls are observed and repeated (`ganvas.diagnosis.loops.probe`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -19,7 +19,7 @@ from ganvas.pytorch_state import default_state
 MAX_ERRORS = 3
 """Errors of a part of the probe in a row, before it is no longer tried."""
 
-Part = Literal["images", "outputs", "labels"]
+Part = Literal["images", "outputs", "held-out images", "labels"]
 """A part of a probe. An error in one leaves the others as they are."""
 
 
@@ -119,14 +119,22 @@ class NetworkProbe:
         """Discards the copy: there was no update."""
         self._updates = {}
 
-    def measure(self) -> dict[str, float]:
+    def measure(self, reached: Mapping[str, Collection[int]] | None = None) -> dict[str, float]:
         """The signals after that update; the networks are not changed.
 
         An error ends neither the training nor the other parts; it is kept in `errors` and in the history's facts.
+
+        Args:
+            reached: {network: the ids of its weights that a backward pass has reached}, where they are known.
         """
         updates, self._updates = self._updates, {}
-        self._earlier = updates
-        values = {name: value for network, of in updates.items() for name, value in of.measure(network).items()}
+        known = reached or {}
+        values = {
+            name: value
+            for network, of in updates.items()
+            for name, value in of.measure(network, known.get(network, ())).items()
+        }
+        self._earlier = {network: of.release() for network, of in updates.items()}
         parts: dict[Part, Callable[[], dict[str, float]]] = {
             "images": self._measure_images,
             "outputs": self._measure_outputs,
@@ -134,16 +142,22 @@ class NetworkProbe:
         }
         with signals.preserve_state(*self._subject.networks.values()), torch.no_grad():
             for part, measure in parts.items():
-                if self._counts.get(part, 0) >= MAX_ERRORS:
-                    continue
-                try:
-                    values |= measure()
-                    self.errors.pop(part, None)
-                    self._counts[part] = 0
-                except Exception as error:
-                    self.errors[part] = f"{type(error).__name__}: {error}"
-                    self._counts[part] = self._counts.get(part, 0) + 1
+                values |= self._try(part, measure)
         self.history.update_facts(probe_errors=dict(self.errors))
+        return values
+
+    def _try(self, part: Part, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+        """What a part measures; nothing where it fails, or has failed too often."""
+        if self._counts.get(part, 0) >= MAX_ERRORS:
+            return {}
+        try:
+            values = measure()
+        except Exception as error:
+            self.errors[part] = f"{type(error).__name__}: {error}"
+            self._counts[part] = self._counts.get(part, 0) + 1
+            return {}
+        self.errors.pop(part, None)
+        self._counts[part] = 0
         return values
 
     def _measure_images(self) -> dict[str, float]:
@@ -163,11 +177,16 @@ class NetworkProbe:
             on_real = subject.on_real()
         on_fake = subject.on_fake(fake)
         values = signals.output_signals(on_real, on_fake) | activations.measure()
-        if compared := subject.on_held_out(on_real):
-            on_training, on_held_out = compared
-            values |= signals.overfitting_signals(on_training, on_fake, on_held_out)
+        values |= self._try("held-out images", lambda: self._compare_held_out(on_real, on_fake))
         values |= signals.input_gradients(subject.on_fake, fake, subject.g_loss(on_real))
         return values | subject.more_signals("outputs", on_real, on_fake)
+
+    def _compare_held_out(self, on_real: Tensor, on_fake: Tensor) -> dict[str, float]:
+        """How D's outputs on training images differ from those on held-out ones."""
+        if compared := self._subject.on_held_out(on_real):
+            on_training, on_held_out = compared
+            return signals.overfitting_signals(on_training, on_fake, on_held_out)
+        return {}
 
     def _measure_labels(self) -> dict[str, float]:
         """How much the labels change the outputs, relative to the other inputs."""
@@ -176,11 +195,14 @@ class NetworkProbe:
         return effects | self._subject.more_signals("labels")
 
     def diagnosis(self) -> Diagnosis:
-        """The diagnosis so far; empty if a rule raises an error, which must not end the training."""
+        """The diagnosis so far; empty if a rule raises an error, which must not end the training, and is said."""
+        errors = {part: error for part, error in self.history.facts.probe_errors.items() if part != "conditions"}
+        if len(errors) < len(self.history.facts.probe_errors):
+            self.history.update_facts(probe_errors=errors)
         try:
             return apply_rules(self.history)
         except Exception as error:
-            self.history.update_facts(probe_errors={**self.errors, "conditions": f"{type(error).__name__}: {error}"})
+            self.history.update_facts(probe_errors={**errors, "conditions": f"{type(error).__name__}: {error}"})
             return Diagnosis((), {}, self.history.now, self.history.unit, self.history.facts)
 
     def update_findings(self) -> FindingChanges:

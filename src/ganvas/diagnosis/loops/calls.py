@@ -27,6 +27,7 @@ class Call:
         autocast: {type of device: the dtype} of autocast where it was enabled.
         heads: D's logits in what it returned, float [n …] each, without their graph; of G its images.
         sigmoid: whether a sigmoid was the last operation on them.
+        softmax: whether a softmax was, or its logarithm.
         gradients: (number of the backward pass, which of the heads, the gradient) of each that reached a head.
     """
 
@@ -37,6 +38,7 @@ class Call:
     autocast: dict[str, torch.dtype] = field(default_factory=dict)
     heads: list[Tensor] = field(default_factory=list)
     sigmoid: bool = False
+    softmax: bool = False
     gradients: list[tuple[int, int, Tensor]] = field(default_factory=list)
 
     def tensors(self) -> Iterator[tuple[int | str, Tensor]]:
@@ -186,10 +188,10 @@ def permuted(call: Call, order: Tensor, which: Callable[[int | str], bool]) -> C
     )
 
 
-def labels_of(call: Call) -> Tensor | None:
-    """The first argument of a call, besides the images, that has a row for each image; None if there is none."""
+def is_alone(call: Call) -> bool:
+    """Whether nothing besides the images has a row for each image: labels, or a condition."""
     (_, images), *others = [*call.tensors()] or [("", torch.empty(0))]
-    return next((value for _, value in others if len(value) == len(images)), None)
+    return not any(len(value) == len(images) for _, value in others)
 
 
 def _has_rows(value: Any, n: int) -> bool:

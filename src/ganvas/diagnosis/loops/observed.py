@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganvas.diagnosis.loops.arguments import check_alike, check_batch
+from ganvas.diagnosis.loops.batches import MAX_IMAGES, RecentBatches, pieces, reduce
 from ganvas.diagnosis.loops.calls import (
     Call,
     CallHook,
@@ -17,23 +18,20 @@ from ganvas.diagnosis.loops.calls import (
     eagerly,
     find_images,
     has_batch_norm,
-    labels_of,
+    is_alone,
     last_layer,
-    permuted,
     rows_of,
     with_images,
 )
-from ganvas.diagnosis.loops.outputs import Reader, is_sigmoid, mean_per_head, reading
+from ganvas.diagnosis.loops.labels import label_changes, label_mismatch
+from ganvas.diagnosis.loops.outputs import Reader, classes_of, ends_in, mean_per_head, read_classes, reading
 from ganvas.diagnosis.loops.problems import find_problems
 from ganvas.diagnosis.loops.rows import attribute, tensors_of
 from ganvas.diagnosis.loops.targets import passes_of_g, target_signals
-from ganvas.diagnosis.loops.wiring import WiringMonitor, backward_pass
+from ganvas.diagnosis.loops.wiring import Round, WiringMonitor, backward_pass
 from ganvas.diagnosis.probe import Part
 from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample
 from ganvas.errors import GanvasError
-
-MAX_IMAGES = 256
-"""Images of each kind in a probe, at most: those of the last few steps."""
 
 MAX_CALLS = 16
 """Calls of D or G within a round that are kept, at most."""
@@ -50,11 +48,11 @@ class ObservedNetworks:
 
     Attributes:
         networks: {"D": D, or a list of several, "G": G}.
-        recent: the (real, fake) batches of the last few rounds.
         calls: {"D" or "G": its calls in a round that is probed}.
         reals: downsampled real images of the first rounds, float32 [n f] each, where the data are not given.
         steps: rounds so far.
         missed: the networks that were stepped before, and not in the last round that was observed.
+        seen: how losses, gradients and optimisers were connected in the last round that was observed.
     """
 
     def __init__(
@@ -68,15 +66,17 @@ class ObservedNetworks:
     ) -> None:
         D = discriminators[0] if len(discriminators) == 1 else nn.ModuleList(discriminators)
         self.networks: dict[str, nn.Module] = {"D": D, "G": G}
-        self.recent: list[tuple[Tensor, Tensor]] = []
         self.reals: list[Tensor] = []
         self.steps, self.missed = 0, tuple[str, ...]()
         self.calls: dict[str, list[Call]] = {"D": [], "G": []}
+        self.seen = Round()
+        self._batches = RecentBatches(self._pixels)
         self._discriminators, self._read = discriminators, reading(logits)
         self._data, self._labels, self._held_out = data, labels, held_out
         self._references: ReferenceSet | None = None
         self._recording, self._votes = False, Counter[float]()
         self._used = set[str]()
+        self._classes, self._mixed = 1, False
         named = [("G", G), *(("D", one) for one in discriminators)]
         self._hooks = [self._observed_at(name, network) for name, network in named]
         self._wiring = WiringMonitor(self.networks)
@@ -116,9 +116,16 @@ class ObservedNetworks:
         assert images is not None
         for i, head in enumerate(self._read(output, images)):
             call.heads.append(head.detach())
-            call.sigmoid = call.sigmoid or is_sigmoid(head)
+            call.sigmoid = call.sigmoid or ends_in(head, "Sigmoid")
+            columns = head.dim() > 1 and head.shape[1] > 1
+            call.softmax = call.softmax or (columns and ends_in(head, "Softmax", "LogSoftmax"))
             if head.requires_grad:
                 head.register_hook(lambda of, i=i: call.gradients.append((backward_pass(), i, of.detach())))
+
+    @property
+    def recent(self) -> list[tuple[Tensor, Tensor]]:
+        """The (real, fake) batches of the last few rounds, those that are kept at full size."""
+        return self._batches.full
 
     @property
     def recording(self) -> bool:
@@ -130,8 +137,9 @@ class ObservedNetworks:
         self.steps += 1
         other = bool(self.recent) and self.recent[-1][0].shape[1:] != real.shape[1:]
         if other:
-            self.recent, self.reals, self._references = [], [], None
-        self.recent = [*self.recent, (real.detach(), fake.detach())][-max(1, -(-MAX_IMAGES // len(real))) :]
+            self.reals, self._references = [], None
+            self._batches.clear()
+        self._batches.add(real, fake)
         if not self._shows(real) and self._references is None and sum(map(len, self.reals)) < MAX_REALS:
             self.reals.append(downsample(self._pixels(real)).clone())
         return other
@@ -153,12 +161,12 @@ class ObservedNetworks:
 
     def begin_round(self) -> None:
         """Observes the calls, the gradients and the steps of the round that begins now."""
-        self._recording = True
+        self._recording, self.seen = True, Round()
         self._wiring.begin()
 
     def end_round(self) -> None:
         """Forgets the calls of the round."""
-        self._recording = False
+        self._recording, self._mixed = False, False
         self.calls = {"D": [], "G": []}
         self._wiring.end_round()
 
@@ -180,10 +188,14 @@ class ObservedNetworks:
         seen = self._wiring.end()
         if seen is None:
             return {}
+        self.seen = seen
         real, fake = self.recent[-1]
         asked = attribute(self.calls["D"], real, [fake, *self._generated()])
+        self._mixed = any(one.is_mixed(len(real) + len(fake)) for one in asked)
+        self._classes = max((k for one in asked if (k := classes_of(one.call)) is not None), default=self._classes)
         of_losses = seen.of_losses()
-        values = seen.signals(*passes_of_g(asked, seen.reached["G"], of_losses[0])) | target_signals(asked, *of_losses)
+        of_g = passes_of_g(asked, seen.reached["G"], of_losses[0])
+        values = seen.signals(*of_g) | seen.own_losses(of_g[0]) | target_signals(asked, *of_losses)
         self._votes[values.get("targets/direction", 0.0)] += 1
         values["targets/unread"] = float(self._sign is None)
         if self._wiring.steps["G"]:
@@ -220,11 +232,8 @@ class ObservedNetworks:
         return find_problems(used, self.calls, self.recent[-1][0], self._generated())
 
     def images(self) -> tuple[Tensor, Tensor, int]:
-        """The last 256 reals and fakes."""
-        real, fake = (torch.cat(part)[-MAX_IMAGES:] for part in zip(*self.recent, strict=True))
-        if real.dim() == 1:
-            real, fake = real[:, None], fake[:, None]
-        return self._pixels(real), self._pixels(fake), len(self.recent[-1][1])
+        """The last reals and fakes that are kept at full size."""
+        return *self._batches.images(), len(self.recent[-1][1])
 
     def references(self) -> ReferenceSet | None:
         """Of the data, or else of the reals in the batches so far."""
@@ -232,20 +241,21 @@ class ObservedNetworks:
             shown = self._shows(self.recent[-1][0])
             if not shown and sum(map(len, self.reals)) < MIN_REALS and self.steps < WAIT_STEPS:
                 return None
-            data = self._pixels(self._data) if shown else torch.cat(self.reals)[:MAX_REALS]  # type: ignore[arg-type]
-            finite = torch.isfinite(downsample(data[:MAX_REALS])).all(1)
-            if not bool(finite.any()):
-                raise LookupError("the real images hold NaN or infinity")
-            if bool((data[:MAX_REALS] == data[:1]).all()):
-                raise LookupError("all real images are equal")
-            device = self.recent[-1][1]
+            data: Tensor = self._data if shown else torch.cat(self.reals)[:MAX_REALS]  # type: ignore[assignment]
             order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:MAX_REALS]
-            labels = None if self._labels is None or not shown else self._labels.to(device.device)[order]
-            held_out = (
-                None if self._held_out is None or not shown else self._pixels(self._held_out)[:MAX_REALS].to(device)
-            )
+            reals = reduce(data, self._pixels, order) if shown else data[order]
+            if not bool(torch.isfinite(reals).all(1).any()):
+                raise LookupError("the real images hold NaN or infinity")
+            if bool((reals == reals[:1]).all()):
+                raise LookupError("all real images are equal")
+            device = self.recent[-1][1].device
+            labels = None if self._labels is None or not shown else self._labels.to(device)[order]
+            held_out = None
+            if self._held_out is not None and shown:
+                rows = torch.arange(min(len(self._held_out), MAX_REALS))
+                held_out = reduce(self._held_out, self._pixels, rows).to(device)
             self._references = ReferenceSet.from_images(
-                data[order].to(device), labels, held_out, complete=shown and len(data) <= MAX_REALS
+                reals.to(device), labels, held_out, complete=shown and len(data) <= MAX_REALS
             )
             self.reals = []
         return self._references
@@ -266,54 +276,52 @@ class ObservedNetworks:
     def on_held_out(self, on_real: Tensor) -> tuple[Tensor, Tensor] | None:
         """Of a D without labels: else the labels of the held-out images would be needed."""
         real = self.recent[-1][0]
-        if (
-            self._held_out is None
-            or not self._shows(real)
-            or any(labels_of(call) is not None for call in self.calls["D"])
-        ):
+        if self._held_out is None or not self._shows(real) or not all(map(is_alone, self.calls["D"])):
             return None
-        on_held_out = self._logits(self._held_out[:MAX_IMAGES].to(real), like=real)
-        return self._logits(torch.cat([reals for reals, _ in self.recent]), like=real), on_held_out
+        held_out = pieces(self._held_out[:MAX_IMAGES], len(real))
+        on_held_out = [self._logits(part.to(real), like=real) for part in held_out]
+        return torch.cat([self._logits(reals, like=real) for reals, _ in self.recent]), torch.cat(on_held_out)
 
     def g_loss(self, on_real: Tensor) -> None:
         """It is not known."""
 
     def label_changes(self) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Each network's last call again, with every other argument permuted."""
-        for name, calls in self.calls.items():
-            images = calls[-1].images if calls else None
-            if images is None or len(images) < 2 or labels_of(calls[-1]) is None:  # there is nothing to permute
-                continue
-            call, order = calls[-1], torch.arange(len(images)).roll(1)
-            first = next(place for place, _ in call.tensors())
-            others = permuted(call, order, lambda place, first=first: place != first)
-            inputs = permuted(call, order, lambda place, first=first: place == first)
-            same, by_label, by_input = (self._first_output(name, one) for one in (call, others, inputs))
-            yield name, by_label - same, by_input - same
+        """Each network's last call again, with other labels and with other inputs."""
+        return label_changes(self.calls, self._first_output)
 
     def _first_output(self, name: str, call: Call) -> Tensor:
         out, images = call.repeat_reproducibly(), call.images
         if name == "D" and images is not None:
-            return mean_per_head(self._read(out, images))
+            return mean_per_head(tuple(read_classes(head, self._classes) for head in self._read(out, images)))
         return next(tensors_of(out))
 
     def more_signals(self, part: Part, *measured: Tensor) -> dict[str, float]:
         """Missing classes of the reals shown; the level and spread of the logits, and the effect of batch norm in D;
         the share of fakes whose labels differ between G and D."""
         if part == "images":
-            shown = self._references is not None and self._shows(self.recent[-1][0])
-            return self._references.missing_from(measured[0]) if shown else {}  # type: ignore[union-attr]
-        return self._logit_signals(*measured) if part == "outputs" else self._label_mismatch()
+            return self._image_signals()
+        return self._logit_signals(*measured) if part == "outputs" else label_mismatch(self.calls, self.recent[-1][1])
+
+    def _image_signals(self) -> dict[str, float]:
+        """Of all images that are known; of those of earlier rounds, if they are large, only as they are compared."""
+        if self._references is None:
+            return {}
+        real, fake = self.recent[-1]
+        values = self._references.missing_from(self._batches.compared("real")) if self._shows(real) else {}
+        if self._batches.reduced:
+            values |= self._references.compare(self._batches.compared("fake"), len(fake))
+        return values
 
     def _logit_signals(self, on_real: Tensor, on_fake: Tensor) -> dict[str, float]:
         values = {"D/real": float(on_real.mean()), "D/fake": float(on_fake.mean())}
-        values |= {"D/real/std": float(on_real.std()), "D/fake/std": float(on_fake.std())}
-        if has_batch_norm(self.networks["D"]):
+        several = min(len(on_real), len(on_fake)) > 1
+        if several:
+            values |= {"D/real/std": float(on_real.std()), "D/fake/std": float(on_fake.std())}
+        if several and has_batch_norm(self.networks["D"]):
             real, fake = self.recent[-1]
             both = torch.cat([real, fake])
             together = self._logits(both, like=real)[: len(real)]
-            sizes = [len(call.images) for call in self.calls["D"] if call.images is not None]
-            values["D/mixed_batch"] = float(len(both) in sizes)
+            values["D/mixed_batch"] = float(self._mixed)
             values["D/batch_effect"] = float((together - on_real).abs().mean() / on_real.std().clamp_min(1e-6))
         return values
 
@@ -325,7 +333,8 @@ class ObservedNetworks:
             try:
                 call, place = self._call_on(like, D)
                 for head in self._read(with_images(call, place, images).repeat(), images):
-                    heads.append(torch.logit(head.float(), 1e-6) if call.sigmoid else head)
+                    judged = read_classes(head, self._classes)
+                    heads.append(torch.logit(judged.float(), 1e-6) if call.sigmoid else judged)
             except LookupError as error:
                 problem = error
         if not heads and problem is not None:
@@ -349,25 +358,6 @@ class ObservedNetworks:
                 "pass real= and fake= to probe.step as D receives them"
             )
         return calls[-1], place
-
-    def _label_mismatch(self) -> dict[str, float]:
-        """labels/mismatch: the share of fakes that D received with another label than G."""
-        fake = self.recent[-1][1]
-        d_labels = None
-        for call in self.calls["D"]:
-            if place := find_images(call, fake):
-                labels = labels_of(call)
-                d_labels = None if labels is None else labels[place.rows]
-                break
-        candidates = [
-            labels_of(call) for call in self.calls["G"] if call.images is not None and len(call.images) == len(fake)
-        ]
-        shares = [
-            float((g_labels != d_labels).reshape(len(fake), -1).any(1).float().mean())
-            for g_labels in candidates
-            if g_labels is not None and d_labels is not None and g_labels.shape == d_labels.shape
-        ]
-        return {"labels/mismatch": min(shares)} if shares else {}  # which call generated these fakes is not known
 
 
 def _differs_in_training(network: nn.Module) -> bool:

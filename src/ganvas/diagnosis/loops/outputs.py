@@ -8,11 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganvas.diagnosis.loops.calls import Call
+
 LOGITS = (
     "logits", "logit", "d_logits", "adv_logits", "score", "scores", "adv", "validity", "real_fake", "source", "src",
     "critic", "realness", "prediction", "predictions", "pred", "preds", "prob", "probs", "output", "outputs", "out",
 )  # fmt: skip
 """Names under which D's judgement is found in a dict, a named tuple or a dataclass, the surest first."""
+
+ROUNDED = 4e-3
+"""A sum of gradients in half precision over that of their sizes, at most, where it should be 0."""
 
 VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "ToCopy", "Alias", "Flatten", "Select", "Slice", "Clone", "Cat")
 """Operations after which values are the same."""
@@ -97,12 +102,58 @@ def mean_per_head(heads: tuple[Tensor, ...]) -> Tensor:
     return means[0] if len(means) == 1 else torch.stack(means, 1)
 
 
-def is_sigmoid(output: Tensor) -> bool:
-    """Whether the last operation on a value with a graph is a sigmoid."""
+def ends_in(output: Tensor, *operations: str) -> bool:
+    """Whether the last operation on a value with a graph is one of these, such as Sigmoid."""
     node = output.grad_fn
     while node is not None and node.name().startswith(VIEWS):
         node = node.next_functions[0][0] if node.next_functions else None
-    return node is not None and node.name().startswith("Sigmoid")
+    return node is not None and node.name().startswith(operations)
+
+
+def classes_of(call: Call) -> int | None:
+    """How many logits a cross-entropy compares in D's outputs, in a call whose gradients are known.
+
+    1 where they are judgements one by one; None where no gradient tells. Of two classes the difference takes the place
+    of the logits in the call, and its push that of theirs; of more the gradients are removed, as they do not tell which
+    of the classes is that of fakes.
+    """
+    if call.softmax:  # the gradients by probabilities do not add up
+        call.gradients = []
+        return max(head.shape[1] for head in call.heads if head.dim() > 1)
+    known = [(i, gradient) for _, i, gradient in call.gradients if bool(gradient.any())]
+    if not known:
+        return None
+    ks = {i: gradient.shape[1] for i, gradient in known if _sums_to_zero(gradient)}
+    if not ks:
+        return 1
+    call.heads = [read_classes(head, ks[i]) if ks.get(i) == 2 else head for i, head in enumerate(call.heads)]
+    call.gradients = [
+        (number, i, gradient[:, 1] if i in ks else gradient)
+        for number, i, gradient in call.gradients
+        if ks.get(i, 2) == 2
+    ]
+    return max(ks.values())
+
+
+def _sums_to_zero(gradient: Tensor) -> bool:
+    """Whether a cross-entropy over columns gave this gradient, [n k …]: its rows sum to 0."""
+    if gradient.dim() < 2 or gradient.shape[1] < 2:
+        return False
+    sums, sizes = gradient.float().sum(1).abs(), gradient.float().abs().sum(1)
+    return bool(sums.max() < ROUNDED * sizes.max())
+
+
+def read_classes(head: Tensor, k: int) -> Tensor:
+    """D's judgement in its logits of k classes, [n k …]: of two their difference, [n …].
+
+    Raises:
+        LookupError: there are more, and which of them is that of fakes is not known.
+    """
+    if k == 2 and head.dim() > 1 and head.shape[1] == 2:
+        return head[:, 1] - head[:, 0]
+    if k > 1:
+        raise LookupError(f"D returns the logits of {k} classes: which of them is that of fakes is not clear. {ASK}")
+    return head
 
 
 Reader = Callable[..., Any]

@@ -23,6 +23,7 @@ from ganvas.diagnosis.budget import PROBES, TimeBudget
 from ganvas.diagnosis.diagnosis import Diagnosis, verdict
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.loops.arguments import Images, Loss, Network, as_loss, check_data, check_networks, check_settings
+from ganvas.diagnosis.loops.batches import PooledAUC
 from ganvas.diagnosis.loops.calls import last_layer
 from ganvas.diagnosis.loops.keras_fit import FitSampler, Latents, fit_callback, losses_in
 from ganvas.diagnosis.loops.keras_loop import KerasNetworks
@@ -85,6 +86,7 @@ class Probe(Displayed):
         self._losses: dict[str, list[Tensor]] = {}
         self._failed, self._said = 0, dict[str, str]()
         self._probe_due, self._looks = False, Counter[str]()
+        self._auc, self._is_critic_given, self._is_negative = PooledAUC(), critic is not None, False
 
     @property
     def seconds(self) -> float:
@@ -162,6 +164,8 @@ class Probe(Displayed):
             except Exception as error:  # the training goes on
                 self._failed += 1
                 self._say_what_failed(error)
+                if self._failed == MAX_ERRORS:
+                    self._give_up()
 
     def _after_round(self, batch: Batch | Callable[[], Any]) -> None:
         """Measures the round, if it was to be probed, and prepares the next one, if that is to be."""
@@ -210,13 +214,20 @@ class Probe(Displayed):
 
     def _forget_images(self) -> None:
         """Images of another size cannot be compared with the earlier ones."""
-        kept = ("D/", "G/", "wiring/", "targets/")
+        kept = ("D/", "G/", "wiring/", "targets/", "growth")
         columns = {name: column for name, column in self.history.columns.items() if name.startswith(kept)}
         self.history = History(self.history.unit, self.history.facts, columns)
         self._probe.history = self.history
+        self.history.add(self._steps, {"growth": 1.0})
 
     def _say_what_failed(self, error: Exception) -> None:
         self._say("rounds", f"{type(error).__name__}: {error}")
+
+    def _give_up(self) -> None:
+        """Nothing more is measured, which is worse than an error in one round."""
+        self._said = {"later rounds" if what == "rounds" else what: why for what, why in self._said.items()}
+        errors = {what: why for what, why in self.history.facts.probe_errors.items() if what != "rounds"}
+        self.history.update_facts(probe_errors={**errors, **self._said})
 
     def _say(self, what: str, why: str) -> None:
         """What could not be measured, and why; of one thing the first reason counts."""
@@ -236,18 +247,29 @@ class Probe(Displayed):
         self._probed_at = self._steps
         self._flush_losses()
         with self._observed.repeating():
-            values = self._measure_loop() | self._probe.measure()
+            of_loop = self._measure_loop()
+            values = of_loop | self._per_step(self._probe.measure(self._observed.seen.weights))
             problems, vain = self._observed.problems()
         values = {name: value for name, value in values.items() if not name.startswith(vain)}
         self._said = {**{what: why for what, why in self._said.items() if what == "rounds"}, **problems}
         self.history.update_facts(probe_errors={**self.history.facts.probe_errors, **self._said})
         real, _ = self._observed.recent[-1]
         self.history.add(self._steps, values | devices.used_memory(real.device))
+        self._infer_critic()
         if self._live is not None:
             self._live.update(self)
         elif self._report is not None:
             for finding in self._probe.update_findings().new:
                 self._report(f"ganvas: step {self._steps}: {finding.describe()}")
+
+    def _per_step(self, values: dict[str, float]) -> dict[str, float | None]:
+        """Updates as those of one step, where a round has several; D's order of reals and fakes of enough pairs."""
+        steps = {f"{name}/update": len(self._observed.seen.applied(name)) for name in "DG"}
+        measured = {name: value / max(1, steps.get(name, 1)) for name, value in values.items()}
+        if "D/auc" not in measured:
+            return {**measured}
+        real, fake = self._observed.recent[-1]
+        return {**measured, "D/auc": self._auc.add(measured["D/auc"], len(real) * len(fake))}
 
     def _measure_loop(self) -> dict[str, float | None]:
         """The gradients that are left in the weights, and how losses, gradients and optimisers are connected."""
@@ -255,14 +277,12 @@ class Probe(Displayed):
             networks = self._observed.networks.items()
             gradients = {f"{name}/gradient": signals.gradient_norm(network) for name, network in networks}
             seen = self._observed.loop_signals()
+            gradients |= {f"{name}/gradient": norm for name, norm in self._observed.seen.gradients.items()}
         except Exception as error:
             self._say_what_failed(error)
             return {}
         self._count_look(seen)
-        values = gradients | seen
-        if values.get("targets/linear") and self.history.facts.critic is None:
-            self.history.update_facts(critic=True)
-        return values
+        return gradients | seen
 
     def _flush_losses(self) -> None:
         """Adds the losses since the last probe as a few rows; waits for the device."""
@@ -275,9 +295,16 @@ class Probe(Displayed):
                 self.history.add(at, {name: float(piece.mean())})
             bad = int((~torch.isfinite(column)).sum())
             self.history.add(self._steps, {f"{name}/bad": bad})
-            if name == "D/loss" and column.lt(-0.01).double().mean() > 0.1 and self.history.facts.critic is None:
-                self.history.update_facts(critic=True)
+            if name == "D/loss" and column.lt(-0.01).double().mean() > 0.1:
+                self._is_negative = True
         self._losses = {}
+        self._infer_critic()
+
+    def _infer_critic(self) -> None:
+        """Whether D's loss is a Wasserstein one: by its gradients, or, where they do not tell, by its sign."""
+        linear = self.history["targets/linear"].value
+        if not self._is_critic_given and (linear.any() or self._is_negative):
+            self.history.update_facts(critic=bool(linear.any() or not len(linear)))
 
     def diagnosis(self) -> Diagnosis:
         """The diagnosis so far, of all steps until now."""

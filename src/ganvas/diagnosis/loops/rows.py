@@ -14,16 +14,32 @@ NEAR = 0.4
 
 @dataclass(frozen=True)
 class Asked:
-    """A call of D, and its rows of reals and of fakes, where they are known."""
+    """A call of D, and its rows of reals and of fakes, where they are known.
+
+    Attributes:
+        images: its argument in which these were found, or all that may be images: a condition may come before them.
+    """
 
     call: Call
     real: slice | None
     fake: slice | None
+    images: tuple[Tensor, ...] = ()
 
     @property
     def has_graph(self) -> bool:
         """Whether its images were computed with gradients, as those through which G learns."""
-        return self.call.images is not None and self.call.images.grad_fn is not None
+        return any(images.grad_fn is not None for images in self.images)
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether a gradient by its images was asked for."""
+        return any(images.requires_grad and images.is_leaf for images in self.images)
+
+    def is_mixed(self, n: int) -> bool:
+        """Whether reals and fakes were in one batch; where neither was found, as of augmented ones, by its size n."""
+        if self.real or self.fake:
+            return bool(self.real and self.fake)
+        return bool(self.images) and len(self.images[0]) == n and not self.has_graph
 
     def rows(self, kind: str) -> slice | None:
         """Those of "real" or "fake"; images with a graph that are not known are fakes as well."""
@@ -44,39 +60,50 @@ def attribute(calls: Iterable[Call], real: Tensor, fakes: Sequence[Tensor]) -> l
         real: the reals of the round.
         fakes: those of the round, and all that G returned in it.
     """
-    found = [_beside(Asked(call, _find(call, [real]), _find(call, fakes))) for call in calls]
+    found = [_beside(_find(call, real, fakes)) for call in calls]
     if not any(one.real for one in found) and any(one.fake for one in found):
         found = [_without_fakes(one, real) for one in found]
-    return [one if one.real or one.fake else _near(one.call, real, fakes) for one in found]
+    return [one if one.real or one.fake else _near(one, real, fakes) for one in found]
 
 
-def _find(call: Call, batches: Iterable[Tensor]) -> slice | None:
-    return next((place.rows for images in batches if (place := find_images(call, images))), None)
+def _find(call: Call, real: Tensor, fakes: Sequence[Tensor]) -> Asked:
+    """Of the fakes the most: those of `probe.step` may be a part of what G returned, and D received."""
+    of_real = find_images(call, real)
+    places = [place for images in fakes if (place := find_images(call, images))]
+    of_fake = max(places, key=lambda place: place.rows.stop - place.rows.start, default=None)
+    if of_fake and of_real and of_real.rows.start < of_fake.rows.stop and of_fake.rows.start < of_real.rows.stop:
+        of_real = None  # the reals are the condition of these fakes
+    known = of_fake or of_real
+    tensors = dict(call.tensors())
+    alike = tuple(value for value in tensors.values() if value.shape[1:] == real.shape[1:])
+    first = () if call.images is None else (call.images,)
+    images = alike or first if known is None else (tensors[known.argument],)
+    return Asked(call, of_real and of_real.rows, of_fake and of_fake.rows, images)
 
 
 def _beside(one: Asked) -> Asked:
     known = one.real or one.fake
-    if known is None or (one.real and one.fake) or one.call.images is None:
+    if known is None or (one.real and one.fake) or not one.images:
         return one
-    n, first = len(one.call.images), known.start == 0
+    n, first = len(one.images[0]), known.start == 0
     if 2 * (known.stop - known.start) != n:
         return one
     other = slice(n // 2, n) if first else slice(0, n // 2)
-    return Asked(one.call, one.real or other, one.fake or other)
+    return Asked(one.call, one.real or other, one.fake or other, one.images)
 
 
 def _without_fakes(one: Asked, real: Tensor) -> Asked:
-    images = one.call.images
-    if one.fake or images is None or images.requires_grad or images.shape[1:] != real.shape[1:]:
+    needed = any(images.requires_grad or images.shape[1:] != real.shape[1:] for images in one.images)
+    if one.fake or not one.images or needed:
         return one
-    return Asked(one.call, slice(0, len(images)), None)
+    return Asked(one.call, slice(0, len(one.images[0])), None, one.images)
 
 
-def _near(call: Call, real: Tensor, fakes: Sequence[Tensor]) -> Asked:
-    """Of a call with noise on its images, as instance noise."""
-    images = call.images
-    if images is None or not images.is_floating_point():
-        return Asked(call, None, None)
+def _near(one: Asked, real: Tensor, fakes: Sequence[Tensor]) -> Asked:
+    """Of a call with noise on its images, as instance noise; not where it is unknown which argument they are."""
+    if len(one.images) != 1 or not one.images[0].is_floating_point():
+        return one
+    (images,) = one.images
     near: dict[float, bool] = {}
     for batch in (real, *fakes):
         if batch.shape == images.shape and len(batch) > 1 and batch.device == images.device:
@@ -87,7 +114,8 @@ def _near(call: Call, real: Tensor, fakes: Sequence[Tensor]) -> Asked:
             near[to_own / max(to_other, 1e-12)] = batch is real
     least = min(near, default=1.0)
     rows = slice(0, len(images)) if least < NEAR else None
-    return Asked(call, rows, None) if rows and near[least] else Asked(call, None, rows)
+    of_real, of_fake = (rows, None) if rows and near[least] else (None, rows)
+    return Asked(one.call, of_real, of_fake, one.images)
 
 
 def tensors_of(output: Any) -> Iterator[Tensor]:

@@ -13,6 +13,9 @@ SMOOTHED = (1.0, 0.95, 0.9, 0.8)
 APART = 0.25
 """A difference between the pushes on reals and on fakes, over the mean push, that says which are to be higher."""
 
+EVEN = 0.5
+"""The least force on an output over the greatest, below which a loss is not linear."""
+
 STRONG = 0.5
 """The sum of pushes over that of their sizes above which they have one direction."""
 
@@ -35,7 +38,9 @@ def target_signals(asked: list[Asked], of_d: set[int], of_g: set[int]) -> dict[s
         targets/G/same: 1 where both losses push D's outputs on fakes to the same target, 0 if not; only where D's
             pushes them apart.
         targets/direction: 1 where D's loss asks for higher outputs on reals, -1 for higher ones on fakes.
-        targets/linear: 1 where D's loss is the difference of the means of its outputs, a Wasserstein one.
+        targets/linear: 1 where D's loss is the difference of the means of its outputs, a Wasserstein one, 0 where it
+            is certainly not.
+        targets/penalised: 1 where a gradient by D's images was asked for.
         targets/sigmoid_twice: 1 where D ends in a sigmoid and its loss applies another one, 0 where it does not.
     """
     own = [one for one in asked if not one.has_graph] if of_d & of_g else asked
@@ -54,7 +59,9 @@ def target_signals(asked: list[Asked], of_d: set[int], of_g: set[int]) -> dict[s
     apart = _difference(real, fake)
     if abs(apart) > APART:
         values["targets/direction"] = -1.0 if apart > 0 else 1.0
-    values |= {"targets/linear": 1.0} if _is_linear(real, fake) else {}
+    if (linear := _is_linear(real, fake)) is not None:
+        values["targets/linear"] = float(linear)
+    values |= {"targets/penalised": 1.0} if any(one.is_penalised for one in asked) else {}
     of_sigmoids = [list(pushes([one for one in own if one.call.sigmoid], kind, of_d)) for kind in ("real", "fake")]
     twice = _is_sigmoid_twice(*(reversed(of_sigmoids) if apart > APART else of_sigmoids))
     return values if twice is None else values | {"targets/sigmoid_twice": float(twice)}
@@ -143,12 +150,20 @@ def _difference(one: Pairs, other: Pairs) -> float:
     return float(fitted[2, 0] / values.abs().mean().cpu().clamp_min(1e-300))
 
 
-def _is_linear(real: Pairs, fake: Pairs) -> bool:
-    """Whether all outputs are pushed with the same force, also beyond 1, where the hinge loss has no gradient."""
+def _is_linear(real: Pairs, fake: Pairs) -> bool | None:
+    """Whether all outputs are pushed with the same force, also beyond 1, where the hinge loss has no gradient.
+
+    None where that is not clear: a small penalty on the outputs changes the force too.
+    """
     pairs = [*real, *fake]
     force = torch.cat([push.abs().flatten() for _, push in pairs]) if real and fake else torch.zeros(1)
+    pushed = force[force > 0]  # a penalty's call of D has pushes of 0
+    if not len(pushed):
+        return None
+    if bool(pushed.min() < EVEN * pushed.max()):
+        return False
     far = any(bool((output * push.sign() < -1).any()) for output, push in pairs)
-    return far and bool(force.min() > 0.99 * force.max())
+    return True if far and bool(force.min() > 0.99 * force.max()) else None
 
 
 def _is_sigmoid_twice(real: Pairs, fake: Pairs) -> bool | None:

@@ -18,6 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from ganvas.diagnosis.loops.calls import CallHook
+from ganvas.diagnosis.signals.networks import gradient_norm
 
 EARLIER = -1
 """The number of all backward passes before the round."""
@@ -52,6 +53,8 @@ class Round:
         stepped_before: the networks that were stepped in the round before.
         unseen: the networks whose optimiser applied gradients that no hook saw, as those of weights in shards, or that
             were assigned, as those of `torch.autograd.grad`.
+        weights: {network: the ids of its weights that a backward pass reached}.
+        gradients: {network: the norm of what its last step applied}: afterwards it may be zeroed.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -59,6 +62,8 @@ class Round:
     counted: dict[str, int] = field(default_factory=lambda: {"D": 0, "G": 0})
     stepped_before: frozenset[str] = frozenset()
     unseen: set[str] = field(default_factory=set)
+    weights: dict[str, set[int]] = field(default_factory=dict)
+    gradients: dict[str, float] = field(default_factory=dict)
 
     def of_losses(self) -> tuple[set[int], set[int]]:
         """The backward passes of D's loss and those of G's: by the steps that applied them, or else by their reach."""
@@ -106,6 +111,18 @@ class Round:
                 values[f"wiring/{name}/old"] = old if name in self.stepped_before else 0
                 values[f"wiring/{name}/mixed"] = mixed if apart else 0
         return {name: float(value) for name, value in values.items()}
+
+    def own_losses(self, of_g: Collection[int]) -> dict[str, float]:
+        """wiring/D/losses, wiring/G/losses: the backward passes of the round that carry a network's own loss.
+
+        D's loss may reach G too, where fakes are not detached.
+
+        Args:
+            of_g: the backward passes of G's adversarial loss.
+        """
+        of_d = self.reached["D"] - self.reached["G"]
+        others = set[int]().union(*self.applied("D")) - {*of_g}
+        return {"wiring/D/losses": float(len(of_d)), "wiring/G/losses": float(len(self.reached["G"] - others))}
 
     def applied(self, name: str) -> list[frozenset[int]]:
         """The passes that each step of a network applied to it."""
@@ -165,6 +182,11 @@ class Stored:
         self._added.add(backward_pass())
         if weight.grad is not None:
             self._at[id(weight)] = weight, weight.grad.data_ptr()
+
+    @property
+    def weights(self) -> set[int]:
+        """The ids of the weights that were reached."""
+        return set(self._at)
 
     @property
     def assigned(self) -> bool:
@@ -233,6 +255,7 @@ class WiringMonitor:
         if seen is not None:
             for name, steps in self._counted.items():
                 seen.counted[name] += steps
+            seen.weights.update((name, stored.weights) for name, stored in self._stored.items())
             self._counted = {"D": 0, "G": 0}
         return seen
 
@@ -276,6 +299,8 @@ class WiringMonitor:
                         self._seen.unseen.add(name)
                 passes = {name: self._stored[name].passes() for name in held}
                 self._seen.steps.append(Step(id(optimiser), passes))
+                norms = {name: gradient_norm(self._networks[name]) for name in held}
+                self._seen.gradients.update((name, norm) for name, norm in norms.items() if norm is not None)
 
     def _held_by(self, optimiser: torch.optim.Optimizer) -> frozenset[str]:
         """The networks of which an optimiser has weights; looked up again where its groups have grown."""

@@ -29,6 +29,9 @@ EXPLODED = 1e4
 HINGE_AT_CHANCE = 2.05
 """Slightly above the hinge loss of a D at chance: two losses below it may be hinge losses in balance."""
 
+FLAT_PROBES = 4
+"""Probes in which a critic must have had no gradient."""
+
 FEW_PROBES = 6
 """With fewer the losses, which are known of each step, say more."""
 
@@ -42,7 +45,7 @@ def too_weak(history: History) -> Detection | None:
     if is_young(history):
         return None
     if len(auc) >= FEW_PROBES and not _may_be_inverted(history):
-        far = not distance or distance.recent() > 0.3
+        far = distance and distance.recent() > 0.3
         least = min(0.55, 0.5 + auc.value.max() / 10)
         since = auc.holds_since(auc.value < least, 5)
         if since is None or not far or is_critic(history):
@@ -146,7 +149,11 @@ def _never_wrong(history: History) -> Detection | None:
 def silent(history: History) -> Detection | None:
     """A Wasserstein critic whose outputs on reals and fakes are the same."""
     d = history["D/loss"].finite()
-    if history["D/auc"] or not is_critic(history) or not is_silent(history):
+    if not is_critic(history):
+        return None
+    if history["D/input_gradient"]:
+        return _flat(history)
+    if not is_silent(history):
         return None
     alone = penalty_alone_since(history)
     since = alone if alone is not None else d.mostly_since(np.abs(d.value) <= 10 * SILENT, 5)
@@ -158,6 +165,16 @@ def silent(history: History) -> Detection | None:
         return Detection(since, (low, level), severity=severity)
     low = f"the critic's loss is its gradient penalty alone, {three_digits(newest(d))}: that of a gradient of 0"
     return Detection(since, (low, level), severity=severity, causes=CONSTANT_CAUSES, fixes=CONSTANT_FIXES)
+
+
+def _flat(history: History) -> Detection | None:
+    """By the gradient that reaches G through the critic."""
+    gradient = history["D/input_gradient"]
+    since = gradient.holds_since(gradient.value < SILENT, FLAT_PROBES)
+    if since is None or is_young(history) or not is_poor(history):
+        return None
+    norm = f"the norm of the critic's input gradient at fakes is {three_digits(gradient.recent())}; it should be 1"
+    return Detection(since, (norm, *distance_evidence(history)))
 
 
 def unconstrained(history: History) -> Detection | None:
@@ -172,7 +189,10 @@ def unconstrained(history: History) -> Detection | None:
     if len(gradient) >= 4 and gradient.recent() > 6 and gradient.recent() > 4 * gradient.early(1):
         grown = f"went from {three_digits(gradient.value[0])} to {three_digits(gradient.recent())}; it should be 1"
         first = gradient.at[np.flatnonzero(gradient.value > 6)[0]]
-        return Detection(float(first), (f"the norm of the critic's input gradient at fakes {grown}",))
+        seen = (f"the norm of the critic's input gradient at fakes {grown}",)
+        if not history["targets/penalised"].value.any():
+            return Detection(float(first), seen)
+        return Detection(float(first), seen, summary=DIVERGED, causes=PENALISED_CAUSES, fixes=PENALISED_FIXES)
     return None if gradient else _growing_loss(history)
 
 
@@ -194,8 +214,7 @@ def _growing_loss(history: History) -> Detection | None:
     if not penalty:
         return Detection(since, (grown,), severity=severity)
     share = f"its gradient penalty from {three_digits(penalty.early(5))} to {three_digits(newest(penalty))}"
-    diverged = "The critic diverges in spite of its gradient penalty."
-    return Detection(since, (grown, share), severity=severity, summary=diverged, fixes=PENALISED_FIXES)
+    return Detection(since, (grown, share), severity=severity, summary=DIVERGED, fixes=PENALISED_FIXES)
 
 
 def under_trained(history: History) -> Detection | None:
@@ -231,10 +250,14 @@ PENALISED_FIXES = (
 )
 """Of a critic that diverges although it is penalised."""
 
+PENALISED_CAUSES = ("a learning rate that is too high for the penalty", "a penalty that is too weak")
+
+DIVERGED = "The critic diverges in spite of its gradient penalty."
+
 SILENT_CRITIC = Condition(
     "critic without gradient", "failure",
     "A critic without gradient: its outputs on reals and fakes are the same, so G learns nothing from it.",
-    ("D/loss", "G/loss"),
+    (("D/input_gradient", "D/loss"), ("D/input_gradient", "G/loss")),
     ("weights clipped so tightly that a deep critic's output no longer depends on its input",
      "a critic whose optimiser is never stepped"),
     (Fix("a gradient penalty in place of clipping (WGAN-GP)", fixes.replace_clipping),

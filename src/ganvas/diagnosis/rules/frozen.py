@@ -21,6 +21,9 @@ from ganvas.diagnosis.rules.losses import (
 )
 from ganvas.diagnosis.rules.quality import severity_of
 
+WAIT = 200
+"""Rounds in which the other network may be trained alone: a critic before G, or G by the content of images."""
+
 FINE = 1e-4
 """A gradient of 0 is no rounded one where losses are printed in steps of this or smaller ones."""
 
@@ -37,6 +40,8 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
         moved = history[f"{network}/moved"]  # between the probes: it is not stepped in every round
         if len(update) < 2 or update.value.any() or moved.value.any():  # one that stopped has other reasons
             return None
+        if _may_begin(history, network):
+            return None
         evidence = [f"the relative update of {network}'s weights was exactly 0 in each of {len(update)} probes"]
         if gradient:
             evidence.append(f"its gradient is {three_digits(gradient.last)}")
@@ -48,6 +53,16 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
         return Detection(float(update.at[0]), tuple(evidence))
 
     return detect
+
+
+def _may_begin(history: History, network: Literal["D", "G"]) -> bool:
+    """Whether a watched loop has only stepped the other network yet, and computed no loss of this one."""
+    own, other = (history[f"wiring/{name}/steps"] for name in (network, "G" if network == "D" else "D"))
+    losses, trainable = history[f"wiring/{network}/losses"], history["D/trainable"]
+    if not other.value.any() or own.value.any() or losses.value.any():
+        return False
+    switched_off = network == "D" and trainable and not trainable.value.any()
+    return not switched_off and history.now < WAIT
 
 
 def _without_gradient(history: History, network: str) -> Detection | None:

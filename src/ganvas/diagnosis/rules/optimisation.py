@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ganvas.diagnosis.history import History
+from ganvas.diagnosis.history import History, Series
 from ganvas.diagnosis.rules import fixes, remedies
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
@@ -26,6 +26,14 @@ FEW = 500
 LIMITS = {"G/loss": 40.0, "D/loss": 40.0, "D/real": 100.0, "D/fake": 100.0}
 """Losses and logits far beyond what a probability needs."""
 
+APART = 100.0
+"""A distance between logits, on reals and on fakes or of one kind, far beyond that."""
+
+CLEAN = 3
+"""Probes of a watched loop, the last ones, since which all losses must have been finite for it to have recovered."""
+
+RECOVERED = "Some numbers were not finite, and the training recovered."
+
 EXPLODED = 1000.0
 """A loss, and how many times what it was, that no objective explains."""
 
@@ -42,7 +50,11 @@ def non_finite(history: History) -> Detection | None:
             share = f"{ends[-1] - begins[-1]} of {len(series)} values"
             return Detection(float(series.at[begins[-1]]), (f"{name} is not finite in the last {share}",))
         if counted and counted.value.any():
-            return Detection(float(counted.at[counted.value > 0][0]), (f"{name} was not finite",))
+            since = float(counted.at[counted.value > 0][0])
+            if counted.value[-CLEAN:].any():
+                return Detection(since, (f"{name} was not finite",))
+            bad = f"{name} was not finite in {counted.value.sum():.0f} steps, and is finite again after them"
+            passing = passing or Detection(since, (bad,), severity="warning", summary=RECOVERED)
         later = begins > 0  # before the first value there was nothing to measure
         lost = (ends - begins)[later].sum()
         if passing is None and 0 < lost < len(series) / 10:  # more are gaps: it is not measured every time
@@ -51,7 +63,7 @@ def non_finite(history: History) -> Detection | None:
                 since,
                 (f"{name} is not finite in {lost} of {len(series)} values, and finite again after them",),
                 severity="warning",
-                summary="Some numbers were not finite, and the training recovered.",
+                summary=RECOVERED,
             )
     return passing
 
@@ -68,18 +80,48 @@ def diverging(history: History) -> Detection | None:
         return None
     if not history["D/auc"]:
         return next((found for name in LIMITS if (found := _growing(history, name))), None)
-    for name, limit in LIMITS.items():
-        series = history[name]
-        since = series.holds_since(np.abs(series.value) > limit) if len(series) >= 3 else None
-        if since is not None:
-            now = f"{name} is {three_digits(series.recent())}, and began at {three_digits(series.value[0])}"
-            return Detection(since, (now,))
+    for name in ("G/loss", "D/loss"):
+        if not is_clamped(history, name) and (found := _grown(history[name], name, LIMITS[name])):
+            return found
+    for name, series in _distances(history).items():
+        if found := _grown(series, name, APART):
+            return found
     for network in ("D", "G"):
-        update = history[f"{network}/update"]
+        update = of_one_step(history, network)
         since = update.holds_since(update.value > 0.5)
         if since is not None:
             return Detection(since, (f"{network}'s weights change by {100 * update.recent():.0f} % in one update",))
     return None
+
+
+def _grown(series: Series, name: str, limit: float) -> Detection | None:
+    """Where probes are: what is far beyond the limit, and tenfold what it began at.
+
+    A loss may be a sum, or hold a term that is large from the start, as pix2pix's does.
+    """
+    series = series.finite()
+    if len(series) < 3:
+        return None
+    size = np.abs(series.value)
+    began = max(float(np.median(size[:5])), 1.0)
+    since = series.holds_since(size > max(limit, 10 * began))
+    now = f"{name} is {three_digits(series.recent())}, and began at {three_digits(series.value[0])}"
+    return None if since is None else Detection(since, (now,))
+
+
+def _distances(history: History) -> dict[str, Series]:
+    """How far D's logits are apart; not how large, as nothing fixes the level of a relativistic D's."""
+    real, fake = history["D/real"], history["D/fake"]
+    spreads = {f"the spread of {name}": history[f"{name}/std"] for name in ("D/real", "D/fake")}
+    if len(real) != len(fake):
+        return spreads
+    return {"D/real - D/fake": Series(real.at, real.value - fake.value), **spreads}
+
+
+def of_one_step(history: History, network: str) -> Series:
+    """A network's relative update in one step of its optimiser: a run measures those of a round together."""
+    update = history[f"{network}/update"]
+    return Series(update.at, update.value / (history.facts.knobs.get(f"{network.lower()}_steps") or 1))
 
 
 def _growing(history: History, name: str) -> Detection | None:
@@ -113,7 +155,7 @@ def rate_high(history: History) -> Detection | None:
     """
     young = is_young(history)
     for network in ("G", "D"):
-        update, rates = history[f"{network}/update"], history[f"{network}/lr"]
+        update, rates = of_one_step(history, network), history[f"{network}/lr"]
         rate = rates.value.max(initial=0)
         eased = rate <= USUAL_RATE and (young or _draws_near(history))
         since = update.holds_since(update.value > LARGE, 3)

@@ -148,8 +148,8 @@ class Quality:
     def useless(self) -> bool:
         """Whether it has been as bad as that of noise all the time."""
         value, limit = self.shown.value, USELESS.get(self.name)
-        if limit is None or self.improved or len(value) < 6:
-            return False
+        if limit is None or self.improved or len(value) < 6 or (self.name == "kid" and np.median(value) > 1):
+            return False  # a KID that large is printed a hundred or a thousand times as large
         return bool(value.max() < limit if MEASURES[self.name] == HIGHER else value.min() > limit)
 
     @property

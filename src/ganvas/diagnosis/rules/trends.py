@@ -71,7 +71,10 @@ def _still_far(history: History) -> Detection | None:
 def oscillating(history: History) -> Detection | None:
     """Losses that oscillate with a period of their own while nothing improves."""
     loss = history["G/loss"]
-    if len(loss) < 24 or is_critic(history) or not np.isfinite(loss.value).all():
+    if not loss or not np.isfinite(loss.last):
+        return None
+    loss = loss.finite()  # one value that was lost does not end the oscillation
+    if len(loss) < 24 or is_critic(history):
         return None
     loss = loss.thinned()
     value = loss.value[len(loss) // 3 :]
@@ -120,7 +123,7 @@ def _rate_falls(history: History) -> bool:
 def early(history: History) -> Detection | None:
     """A training that has only begun."""
     shown, rows = history.facts.shown, (len(times) for times, _ in history.columns.values())
-    probes = len(history["D/auc"]) or max(rows, default=0)
+    probes = history.probes or max(rows, default=0)
     least = PROBES if history["D/auc"] and history.facts.config is not None else 3
     if not is_young(history) and probes >= least:
         return None

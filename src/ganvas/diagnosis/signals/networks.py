@@ -4,7 +4,7 @@ No function changes the networks: no gradient is left behind, no buffer changes,
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -76,19 +76,29 @@ class WeightUpdate:
         self._sizes = torch.stack(sizes) if sizes else torch.empty(0)
         self._earlier = None if earlier is None else earlier._sizes
 
+    def release(self) -> "WeightUpdate":
+        """Forgets the copy of the weights, and keeps their sizes, for a later probe."""
+        self._weights, self._before, self._learned = [], [], []
+        return self
+
     @property
     def moved(self) -> bool | None:
         """Whether a weight has another size than in the earlier probe; None without one."""
         known = self._earlier is not None and self._earlier.shape == self._sizes.shape
         return not torch.equal(self._earlier, self._sizes) if known else None  # type: ignore[arg-type]
 
-    def measure(self, name: str) -> dict[str, float]:
+    def measure(self, name: str, reached: Collection[int] = ()) -> dict[str, float]:
         """The update since.
+
+        Args:
+            name: D or G.
+            reached: the ids of the weights that a backward pass has reached, where that is known: those of blocks that
+                networks will grow later are not.
 
         Returns:
             name/update: |Δθ| / |θ| of all weights that count together.
-            name/unchanged: the share of the network's tensors in which no weight changed at all; single numbers, such
-                as a critic's last bias, do not count.
+            name/unchanged: the share of the network's tensors, of those that were reached, in which no weight changed
+                at all; single numbers, such as a critic's last bias, do not count.
             name/moved: whether a weight has changed since the earlier probe.
         """
         if not self._weights:
@@ -98,6 +108,10 @@ class WeightUpdate:
         counted = counted or [(now, before) for now, before, _ in weights]
         differences = [now.detach() - before for now, before in counted]
         update = get_total_norm(differences) / get_total_norm([before for _, before in counted]).clamp_min(1e-12)
+        of_reached = [
+            difference for difference, (now, _) in zip(differences, counted, strict=True) if id(now) in reached
+        ]
+        differences = of_reached or differences
         large = [difference for difference in differences if difference.numel() > 1] or differences
         unchanged = torch.stack([difference.count_nonzero() == 0 for difference in large])
         moved = {} if self.moved is None else {f"{name}/moved": float(self.moved)}
