@@ -82,7 +82,7 @@ types: $(VENV)/installed-dev
 
 check: lint types test
 
-docs: $(VENV)/installed .venv-docs/installed
+docs: $(VENV)/installed-dev .venv-docs/installed
 	$(BIN)/python tools/make_site.py
 	.venv-docs/bin/zensical build --clean --strict --config-file build/zensical.toml
 	.venv-docs/bin/python tools/site_math.py build/site
@@ -108,9 +108,9 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable .
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	touch $(VENV)/installed $@
 
 clean:
 	rm -rf $(VENV) dist
