@@ -12,8 +12,6 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for tiny networks and parallel tests, more threads are slower
 
-import torch  # reads OMP_NUM_THREADS
-
 
 @pytest.fixture(autouse=True)
 def _separate_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +22,8 @@ def _separate_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     """Seeds PyTorch: with some seeds, networks this narrow output only zeros."""
+    import torch  # not above: the process that gives the tests to others needs no PyTorch
+
     torch.manual_seed(0)
 
 
