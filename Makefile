@@ -26,10 +26,10 @@ demo: $(VENV)/installed
 	$(BIN)/ganvas train
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not exhaustive"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not exhaustive"
 
 test-tensorflow: .venv-tensorflow/installed
 	KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 .venv-tensorflow/bin/python -m pytest -W ignore \

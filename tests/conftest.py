@@ -1,6 +1,7 @@
 """Shared fixtures: a cache and a working folder for each test, random images, and real data sets."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -11,6 +12,22 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for tiny networks and parallel tests, more threads are slower
+
+COSTLY = (
+    "test_studio_explore_browser", "test_studio_lab_browser", "test_studio_compare_browser",
+    "test_studio_style_browser", "test_studio_style", "test_distributed", "test_readme", "test_workers",
+    "test_compilation", "test_watch_keras", "test_cluster", "test_fuzz", "test_kills", "test_quality", "test_package",
+    "test_report", "test_imports", "test_budget",
+)  # fmt: skip
+"""Files of few tests that take long: at the end, one of them would leave the other processes without tests."""
+
+
+@pytest.hookimpl(trylast=True)  # when those that do not run are no longer among them
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes run the tests, a file each: the costly ones first, then those of many tests."""
+    if hasattr(config, "workerinput"):
+        tests = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path.stem not in COSTLY, -tests[item.path]))
 
 
 @pytest.fixture(autouse=True, scope="session")
