@@ -26,10 +26,10 @@ demo: $(VENV)/installed
 	$(BIN)/ganvas train
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not exhaustive"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not exhaustive"
 
 test-tensorflow: .venv-tensorflow/installed
 	KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 .venv-tensorflow/bin/python -m pytest -W ignore \
@@ -82,7 +82,7 @@ types: $(VENV)/installed-dev
 
 check: lint types test
 
-docs: $(VENV)/installed .venv-docs/installed
+docs: $(VENV)/installed-dev .venv-docs/installed
 	$(BIN)/python tools/make_site.py
 	.venv-docs/bin/zensical build --clean --strict --config-file build/zensical.toml
 	.venv-docs/bin/python tools/site_math.py build/site
@@ -109,9 +109,9 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable .
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	touch $(VENV)/installed $@
 
 clean:
 	rm -rf $(VENV) dist

@@ -1,7 +1,8 @@
 """Shared fixtures: a cache and a working folder for each test, random images, and real data sets."""
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,29 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for tiny networks and parallel tests, more threads are slower
 
-import torch  # reads OMP_NUM_THREADS
+COSTLY = (
+    "test_studio_explore_browser", "test_studio_lab_browser", "test_studio_compare_browser",
+    "test_studio_style_browser", "test_studio_style", "test_distributed", "test_readme", "test_workers",
+    "test_compilation", "test_watch_keras", "test_cluster", "test_fuzz", "test_kills", "test_quality", "test_package",
+    "test_report", "test_imports", "test_budget",
+)  # fmt: skip
+"""Files of few tests that take long: at the end, one of them would leave the other processes without tests."""
+
+
+@pytest.hookimpl(trylast=True)  # when those that do not run are no longer among them
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes run the tests, a file each: the costly ones first, then those of many tests."""
+    if hasattr(config, "workerinput"):
+        tests = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path.stem not in COSTLY, -tests[item.path]))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """No test cuts the power: a file need not have reached the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +47,12 @@ def _separate_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     """Seeds PyTorch: with some seeds, networks this narrow output only zeros."""
-    torch.manual_seed(0)
+    import torch  # not above: the process that gives the tests to others needs no PyTorch
+
+    if torch.accelerator.is_available():
+        torch.manual_seed(0)
+    else:  # the same numbers; torch.manual_seed formats a stack for each kind of GPU that is not there
+        torch.default_generator.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

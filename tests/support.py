@@ -127,6 +127,7 @@ def run_script(path: Path, **environment: str) -> subprocess.CompletedProcess[st
 
 PRELOADED = [
     "torch",
+    "torch._dynamo",  # which an optimiser of PyTorch imports: those of the lessons
     "ganvas.cli",
     "ganvas.training.start",
     "ganvas.comparison.comparison",
@@ -186,7 +187,12 @@ def _run_in_fork(
     for stream, file in ((1, out), (2, err)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), stream)
     sys.argv = command
+    os.fsync = _skip_fsync  # as in tests/conftest.py
     run(command)
+
+
+def _skip_fsync(fd: object) -> None:
+    pass
 
 
 def _run_command(command: list[str]) -> None:

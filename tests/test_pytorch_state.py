@@ -15,6 +15,7 @@ from support import tiny
 
 import ganvas
 from ganvas.config import TrainConfig, replace
+from ganvas.pytorch_state import seed_generators
 
 
 @contextmanager
@@ -239,6 +240,21 @@ def test_sampling_in_a_thread_leaves_the_random_numbers_of_others(run: ganvas.Ru
     thread.join()
     torch.manual_seed(0)
     assert torch.equal(drawn, torch.stack([torch.rand(()) for _ in range(5000)]))
+
+
+def test_seeding_on_the_cpu_gives_the_numbers_of_torch_manual_seed_and_asks_no_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "manual_seed", None)
+        seed_generators(7, torch.device("cpu"))
+    assert torch.equal(torch.rand(3), expected)
+    every: list[int] = []
+    monkeypatch.setattr(torch, "manual_seed", every.append)
+    seed_generators(7, torch.device("cuda"))
+    assert every == [7]
 
 
 def test_a_watched_loop_is_measured_in_any_default_dtype() -> None:

@@ -45,6 +45,20 @@ def test_different_seeds_are_compared_by_welch() -> None:
     assert found.high - found.estimate == pytest.approx(stats.t.ppf(0.975, degrees_of_freedom) * math.sqrt(sum(parts)))
 
 
+@pytest.mark.parametrize("n", [(2, 2), (3, 3), (2, 5), (6, 3)])
+@pytest.mark.parametrize("scale", [1e-70, 1.0, 1e70])
+def test_both_tests_agree_with_scipy(n: tuple[int, int], scale: float) -> None:
+    random = np.random.default_rng(sum(n))
+    x, y = (scale * random.normal(mean, spread, n) for mean, spread, n in ((1.0, 0.1, n[0]), (0.7, 0.5, n[1])))
+    tests: list[tuple[PairTest, Any]] = [(compare(x, y, shift=10), stats.ttest_ind(x, y, equal_var=False))]
+    if len(x) == len(y):
+        tests.append((compare(x, y), stats.ttest_rel(x, y)))
+    for found, theirs in tests:
+        interval = theirs.confidence_interval(0.95)
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-9, abs=1e-9 * scale)
+        assert found.p == pytest.approx(theirs.pvalue, rel=1e-9)
+
+
 def test_only_shared_seeds_count() -> None:
     found = compare([9.0, 5.1, 6.0, 7.2], [4.0, 5.2, 5.9, 100.0], shift=1)
     assert found == compare([5.1, 6.0, 7.2], [4.0, 5.2, 5.9])

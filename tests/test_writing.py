@@ -176,6 +176,28 @@ def test_threads_do_not_share_a_temporary_file() -> None:
     assert os.listdir(".") == ["x.txt"]
 
 
+def test_a_file_is_on_the_disk_before_it_gets_its_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut leaves the old file or the new one; other tests do not wait for the disk (conftest.py)."""
+    path, synced = tmp_path / "x.txt", list[tuple[int, str]]()
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append((os.fstat(fd).st_ino, path.read_text())))
+    path.write_text("old")
+    write_text(path, "new")
+    assert synced == [(path.stat().st_ino, "old"), (tmp_path.stat().st_ino, "new")]
+
+
+def test_a_folder_and_its_files_are_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = tmp_path / "folder", list[tuple[int, bool]]()
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append((os.fstat(fd).st_ino, path.exists())))
+    with atomic_folder(path) as temporary:
+        (temporary / "file").write_text("new")
+    file, folder, parent = (one.stat().st_ino for one in (path / "file", path, tmp_path))
+    assert synced == [(file, False), (folder, False), (parent, True)]
+
+
 def test_a_comparison_is_a_folder() -> None:
     with pytest.raises(GanvasError, match=r"report\.html is a file's name") as caught:
         make_comparison_folder("a/report.html", ["cnn", "mlp"])

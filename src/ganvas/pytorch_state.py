@@ -98,6 +98,17 @@ def readable_tf32_flag() -> Iterator[None]:
     yield
 
 
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seeds the global random number generators of the CPU and, unless `device` is the CPU, of every GPU.
+
+    As torch.manual_seed, which formats a stack for each kind of GPU that is not there.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
 def _device_types() -> list[str]:
     """The types of device that we compute on and that are there."""
     there = {"cuda": torch.cuda.is_available, "xpu": torch.xpu.is_available, "mps": torch.backends.mps.is_available}

@@ -26,7 +26,7 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 60
 PATIENCE_MS = 60_000
 
@@ -43,7 +43,7 @@ def chromium() -> str:
     """Where Chromium is."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        reason = "there is no Chromium here (Debian: apt-get install chromium)"
+        reason = "there is no Chromium here (Debian: apt-get install chromium-headless-shell)"
         if os.environ.get("GANVAS_REQUIRE_BROWSER") == "1":
             pytest.fail(reason)
         pytest.skip(reason)

@@ -16,6 +16,12 @@ from ganvas.studio import commands, knobs
 from ganvas.studio.answers import Refusal
 
 
+@pytest.fixture(autouse=True)
+def _known_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch is imported here: no process has to be started that tells what it finds."""
+    monkeypatch.setattr(commands.machine, "_kind", [select_device("auto").type])
+
+
 def make_run(config: TrainConfig, recipe: str = "digits") -> Run:
     """A run without any training."""
     data = {

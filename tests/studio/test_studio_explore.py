@@ -28,7 +28,7 @@ from ganvas.studio import bookmarks, direction_names, explore, explore_long, exp
 from ganvas.studio import live as module
 from ganvas.studio.answers import Refusal
 from ganvas.studio.latest import Latest, Superseded
-from ganvas.studio.live import MAX_FRAMES, Live
+from ganvas.studio.live import MAX_FRAMES, Live, Lives
 from ganvas.studio.views import View, read_view
 from ganvas.training.start import train
 
@@ -475,6 +475,32 @@ def test_pictures_of_a_work_are_bounded_and_the_first_and_last_stay() -> None:
         live.hear({"png": "AAAA", "step": 1})
     assert len(live.frames) <= MAX_FRAMES
     assert (min(live.frames), max(live.frames)) == (1, 3 * MAX_FRAMES)
+
+
+def test_the_process_of_a_work_that_has_ended_does_the_next_one() -> None:
+    async def wait_for(live: Live) -> None:
+        assert live.task is not None
+        await live.task
+        assert (live.state, live.result) == ("done", 1)
+
+    async def try_it() -> None:
+        lives = Lives()
+        first, second, beside = (Live("style", "") for _ in range(3))
+        await wait_for(lives.start(first, "finite", 60.0, value=1))
+        kept = first.worker._process
+        assert kept is not None
+        for one in (second, beside):
+            lives.start(one, "finite", 60.0, value=1)
+        for one in (second, beside):
+            await wait_for(one)
+        assert second.worker is first.worker
+        assert beside.worker is not first.worker
+        assert [second.worker._process, beside.worker._process].count(None) == 1
+        await lives.close()
+        assert kept.returncode is not None
+        assert second.worker._process is beside.worker._process is None
+
+    asyncio.run(try_it())
 
 
 def test_unknown_works_are_not_found(served: Served) -> None:

@@ -134,7 +134,7 @@ def _train(trained: nn.Sequential, train: ImageSet, progress: bool) -> None:
     warmup, decay = min(WARMUP_IMAGES, total // 10), min(DECAY_IMAGES, total // 2)
     recent: deque[float] = deque(maxlen=RECENT_IMAGES // batch)
     with torch.random.fork_rng(devices=[]), progress_bar("Training a classifier", total, shown=progress) as advance:
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         for layer in trained.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
                 layer.reset_parameters()

@@ -10,6 +10,7 @@ from ganvas.diagnosis.probe import Part
 from ganvas.diagnosis.signals.samples import ReferenceSet
 from ganvas.game.moves import Game
 from ganvas.plane.points import Points
+from ganvas.pytorch_state import seed_generators
 
 FAKES, REALS, REFERENCES = 256, 64, 500
 """Points that are measured: G's, those D is asked about, and those that G's are compared with."""
@@ -38,12 +39,12 @@ class PlaneNetworks:
 
     def d_input(self) -> Tensor:
         """G's points as D receives them."""
-        torch.manual_seed(0)
+        seed_generators(0, self.z.device)
         return self._game.fake_input(self.z[:REALS], None)
 
     def on_real(self) -> Tensor:
         """On points of the distribution."""
-        torch.manual_seed(0)
+        seed_generators(0, self.z.device)
         return self._game.logits(self._game.real_input(self.real[:REALS, None, None]), None)
 
     def on_fake(self, fake: Tensor) -> Tensor:

@@ -98,13 +98,18 @@ class Live:
 
 
 class Lives:
-    """The works of this studio."""
+    """The works of this studio.
+
+    The process of a work that has ended is kept for the next one, which then begins at once: PyTorch is there.
+    """
 
     def __init__(self) -> None:
         self._lives: dict[str, Live] = {}
+        self._spare: Worker | None = None
+        self._closed = False
 
     def start(self, live: Live, call: str, limit: float, **arguments: Any) -> Live:
-        """Starts a work in a process of its own; called in the event loop.
+        """Starts a work in a process that does nothing else; called in the event loop.
 
         Raises:
             Refusal: MAX_RUNNING go on already.
@@ -114,6 +119,8 @@ class Lives:
             names = " and ".join(f"a {one.kind}" for one in running)
             raise Refusal(409, f"{MAX_RUNNING} works go on already: {names}.", fix="stop one of them, or wait for it.")
         self._lives[live.id] = live
+        if self._spare is not None:
+            live.worker, self._spare = self._spare, None
         live.task = asyncio.get_running_loop().create_task(self._work(live, call, limit, arguments))
         ended = [one for one in self._lives.values() if one.state != "running"]
         for old in ended[: max(0, len(self._lives) - MAX_KEPT)]:
@@ -131,7 +138,10 @@ class Lives:
         except asyncio.CancelledError:
             live.state = "stopped"
         finally:
-            await live.worker.close()
+            if self._spare is None and not self._closed:
+                self._spare = live.worker
+            else:
+                await live.worker.close()
             live.wake()
 
     def find(self, name: str) -> Live:
@@ -160,10 +170,13 @@ class Lives:
 
     async def close(self) -> None:
         """Ends them."""
+        self._closed = True
         for live in self._lives.values():
             if live.task is not None:
                 live.task.cancel()
             await live.worker.close()
+        if self._spare is not None:
+            await self._spare.close()
 
 
 def routes(studio: "Studio") -> list[Route]:

@@ -22,6 +22,7 @@ from ganvas.game.moves import Game, Penalties, evaluate_losses, learnt
 from ganvas.game.objectives import get_objective
 from ganvas.networks import Generator, Shape
 from ganvas.optimisers import Adam, RMSprop
+from ganvas.pytorch_state import seed_generators
 from ganvas.schedule import Schedule
 from ganvas.training import checks, distributed, ema, precision
 from ganvas.training.compilation import CompiledUpdates, EagerUpdates, Updates
@@ -86,7 +87,7 @@ class TrainState:
         """
         loss_config = config.loss
         losses = get_objective(loss_config.objective, smoothing=loss_config.label_smoothing)
-        torch.manual_seed(config.seed)
+        seed_generators(config.seed, device)
         generator, discriminator = networks.build(config.network, shape)
         if config.user_specs():
             checks.check_user_code(config, generator, discriminator, losses, shape)
@@ -241,11 +242,7 @@ class TrainState:
             for network in (self.game.G, self.game.D, self.g_ema):
                 network.grow(scheduled["growth"])
         self._set_augmentation(scheduled)
-        seed = round_seed(self.config.seed, nimg, 1) + distributed.rank()
-        if self.device.type == "cpu":  # the same numbers; torch.manual_seed formats a stack for each absent device
-            torch.default_generator.manual_seed(seed)
-        else:
-            torch.manual_seed(seed)
+        seed_generators(round_seed(self.config.seed, nimg, 1) + distributed.rank(), self.device)
 
     def _set_augmentation(self, scheduled: dict[str, float]) -> None:
         self.augment_pipe.p = scheduled["augment_p"] if self.ada is None else self.ada.p

@@ -16,6 +16,7 @@ from ganvas.data.selection import assign_classes, class_shares, iterate_batches,
 from ganvas.diagnosis.probe import Part
 from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample
 from ganvas.errors import GanvasError
+from ganvas.pytorch_state import seed_generators
 from ganvas.training.state import TrainState
 
 FAKES = 256
@@ -61,7 +62,7 @@ class RunNetworks:
 
     def images(self) -> tuple[Tensor, Tensor, int]:
         """64 reals, and G's images of the fixed latents."""
-        torch.manual_seed(0)
+        seed_generators(0, self._real.values.device)
         fakes = torch.cat([self._game.G(z, labels) for z, labels in self._fakes.batches()])
         return to_unit(self._real.values), fakes, FAKES
 
@@ -89,7 +90,7 @@ class RunNetworks:
 
     def d_input(self) -> Tensor:
         """G's images as D receives them."""
-        torch.manual_seed(0)
+        seed_generators(0, self._real.values.device)
         return self._game.fake_input(*self._latents)
 
     def on_real(self) -> Tensor:
@@ -110,7 +111,7 @@ class RunNetworks:
 
     def _logits(self, inputs: _Inputs, order: Tensor | None = None) -> Tensor:
         """D's logits, a batch at a time; with the labels in another order."""
-        torch.manual_seed(0)  # the same dropout and noise in every call
+        seed_generators(0, self._real.values.device)  # the same dropout and noise in every call
         if order is not None and inputs.labels is not None:
             inputs = _Inputs(inputs.values, inputs.labels[order])
         return torch.cat([self._game.logits(self._game.real_input(to_unit(x)), y) for x, y in inputs.batches()])
