@@ -16,6 +16,7 @@ CASES  ?= 2400
 KILLS  ?= 200
 SEED   ?= 0
 PIP     = $(BIN)/python -m pip --disable-pip-version-check
+INSTALLING = Installing Ganvas into $(VENV): minutes in silence; PyTorch takes about 200 MB if built for CPUs, gigabytes with CUDA.
 
 # Modules are compiled at their first import, and kept: nothing is compiled in advance, nor anew in every process.
 unexport PYTHONDONTWRITEBYTECODE
@@ -105,11 +106,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing Ganvas into $(VENV): minutes in silence; PyTorch takes about 200 MB if built for CPUs, gigabytes with CUDA."
+	@echo "$(INSTALLING)"
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "$(INSTALLING)"
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	touch $(VENV)/installed $@
 
