@@ -498,8 +498,9 @@ def test_a_direction_is_followed_in_some_layers_only(tmp_path: Path, monkeypatch
     whole, some = (found.move(start, 0, [2.0], layers=layers).styles[0] for layers in (None, [1, 3]))
     for layer in range(len(some)):
         assert torch.equal(some[layer], (whole if layer in (1, 3) else start.styles[0])[layer])
-    for given in ({"direction": "sefa:0", "amount": "2"}, {"move": "sefa:0=2"}):
-        assert torch.equal(Request("4", layers="1,3-3", **given).latents_of(drawn).styles[0], some)
+    along = Request("4", layers="1,3-3", direction="sefa:0", amount="2")
+    for request in (along, Request("4", layers="1,3-3", move="sefa:0=2")):
+        assert torch.equal(request.latents_of(drawn).styles[0], some)
     assert torch.equal(found.move(start, 0, [2.0], layers=1).styles[0][1:], start.styles[0][1:])
 
     def refuse(*args: object, **kwargs: object) -> None:
