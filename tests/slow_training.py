@@ -12,6 +12,7 @@ from typing import Any
 
 from ganvas.config import TrainConfig, from_json
 from ganvas.training import start
+from ganvas.training.loop import Session
 from ganvas.training.state import TrainState
 
 ROUND_SECONDS = 0.003
@@ -30,15 +31,14 @@ def train(config: str, name: str) -> None:
 
 
 def train_by_slow_layers(config: str, name: str, layer_seconds: float) -> None:
-    build = TrainState.build
+    train_session = Session.train
 
-    def build_slowly(*arguments: Any) -> TrainState:
-        state = build(*arguments)
-        for module in state.game.D.modules():
+    def train_slowly(session: Session, *arguments: Any) -> None:
+        for module in session.state.game.D.modules():
             module.register_forward_hook(lambda *_: time.sleep(layer_seconds))
-        return state
+        train_session(session, *arguments)
 
-    TrainState.build = build_slowly  # type: ignore[method-assign]
+    Session.train = train_slowly  # type: ignore[method-assign]
     start.measure_speed = lambda *_: 1.0
     start.train(from_json(TrainConfig, json.loads(config)), name=name)
 

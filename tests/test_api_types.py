@@ -17,6 +17,7 @@ import ganvas
 from ganvas.config import TrainConfig, leaves, replace
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
+from ganvas.style.options import PRESETS
 from ganvas.training import start
 
 WRONG: dict[str, Callable[[], Any]] = {
@@ -99,6 +100,12 @@ FUNCTIONS: list[tuple[Callable[..., Any], dict[str, Any], tuple[str, ...]]] = [
     (ganvas.Samples, {"images": np.zeros((2, 1, 8, 8), np.uint8)}, ()),
     (start.train, {"config": tiny(kimg=0.02), "quiet": True}, ()),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is the preset's: of fewer pixels and iterations, for speed."""
+    monkeypatch.setitem(PRESETS, "standard", {"size": 48, "iterations": 2})
 
 
 @pytest.mark.parametrize("kind", WRONG)

@@ -54,7 +54,7 @@ def test_images_minutes_and_operations_become_a_length() -> None:
 
 def test_operations_are_counted_of_a_run_in_images() -> None:
     """The width that is chosen for ten minutes on a CPU, the recipe's own length, is not that of a longer run."""
-    large = replace(RECIPES["fast"].config, features_net="eye", data="digits28", resolution="48")
+    large = replace(RECIPES["fast"].config, features_net="eye", data="digits", resolution="48")
     wide, narrow = (replace(large, g_width=width) for width in (24, 16))
     images = [apply_budget(one, Budget("PFLOP", 1.0), "cpu").total_images for one in (large, wide, narrow)]
     assert images[0] == images[1] < images[2]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import signal
@@ -10,15 +11,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from support import call_cli, planned_config, run_cli
+from support import Fork, call_cli, planned_config, run_cli
 
 from ganvas.cli import COMMANDS, main
 from ganvas.config.flags import format_flags
 from ganvas.recipes import RECIPES
 from ganvas.recipes.cpu import PRESETS
 from ganvas.runs.folder import Run
+from ganvas.training import launch
 
 TINY = ["--kimg", "0.2", "--no-plot", "--device", "cpu"]
 
@@ -198,13 +201,20 @@ def test_unwritable_output_folder_is_reported() -> None:
     assert "Traceback" not in result.stderr
 
 
+def run_without_exec(command: list[str]) -> None:
+    """Runs the command line; torchrun starts in this process, which has imported it."""
+    with mock.patch.object(os, "execv", lambda _, words: sys.exit(launch.main(words[3:]))):
+        main()
+
+
 @pytest.mark.slow
 def test_gpus_option_starts_processes_and_errors_have_no_traceback(write_images: Callable[..., Path]) -> None:
     flags = ["train", "digits", "--data", write_images(), "--gpus", 2, *TINY, "--no-plot", "--name", "two"]
     result = run_cli(*flags, "--batch", 20, "--json")
     assert json.loads(result.stdout)["run"] == "runs/two"
     assert "2 processes" in result.stderr
-    refused = run_cli(*flags, "--batch", 33, check=1)
+    refused = Fork(["ganvas", *map(str, flags), "--batch", "33"], run_without_exec).wait()
+    assert refused.returncode == 1, refused.stderr
     assert "33 cannot be shared equally by 2" in refused.stderr
     assert "Traceback" not in refused.stderr
 
@@ -248,8 +258,16 @@ def test_names_of_files_that_are_not_utf_8_are_escaped(write_images: Callable[..
     assert (Path(run) / "log.txt").read_text()
 
 
+def run_in_ascii(command: list[str]) -> None:
+    """Runs the command line as under PYTHONIOENCODING=ascii."""
+    sys.stdout.reconfigure(encoding="ascii")  # type: ignore[union-attr]
+    main()
+
+
 def test_output_in_another_encoding_is_escaped() -> None:
-    for command in (["recipes"], ["recipes", "--json"], ["info"]):
-        result = run_cli(*command, PYTHONIOENCODING="ascii")
+    assert run_cli("recipes", PYTHONIOENCODING="ascii").stdout.isascii()
+    for command in (["recipes", "--json"], ["info"]):
+        result = Fork(["ganvas", *command], run_in_ascii).wait()
+        assert result.returncode == 0, result.stderr
         assert result.stdout.isascii()
         assert "--json" not in command or json.loads(result.stdout)["fast"]

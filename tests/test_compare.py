@@ -74,6 +74,12 @@ def _quickly(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPES, "small", Recipe("small <i>MLPs</i>", "us", "", tiny()))
 
 
+@pytest.fixture
+def _without_figures(_quickly: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without figures, for speed, where none of the runs has a fault."""
+    monkeypatch.setattr("ganvas.comparison.figures.draw_figures", lambda _: {})
+
+
 def compare_here(candidates: list[str | Path], **more: Any) -> Comparison:
     return compare(candidates, **{"count": 200, "device": "cpu", "quiet": True, "out": Path("c"), **more})
 
@@ -131,6 +137,7 @@ def test_csv_agrees_with_the_json(finished: Comparison) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_without_figures")
 def test_same_call_neither_trains_nor_evaluates_anew(finished: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurements, "evaluate", lambda *_, **__: pytest.fail("evaluated again"))
     monkeypatch.setattr(worker, "train", lambda *_, **__: pytest.fail("trained again"))
@@ -165,6 +172,7 @@ def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_without_figures")
 def test_existing_runs_are_evaluated_like_new_ones_on_images_opened_once_and_stay_unchanged(
     finished: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +286,7 @@ def test_missing_data_are_refused_before_any_training() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_without_figures")
 def test_conditional_and_wasserstein_recipes_are_evaluated_but_not_ranked() -> None:
     found = compare_here(
         ["small:conditional=true", "small:objective=wasserstein,gp=10,r1=0,r2=0,d_steps=2"],
@@ -367,6 +376,7 @@ def test_recipe_knobs_are_refused_where_only_runs_are_named() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_without_figures")
 def test_ctrl_c_leaves_a_report_and_the_same_command_completes_it(write_images: Callable[..., Path]) -> None:
     data = write_images(height=8, width=8).name  # no classes: no classifier is trained first
     knobs = "--vary batch=20,40 --seeds 1 --kimg 4 --knobs tick_kimg=0.4 --count 20 --out c --device cpu --quiet"

@@ -1,7 +1,6 @@
 """Networks, objectives and augmentations of the user's own: trained, resumed, diagnosed, compared; each bad input."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace as with_fields
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import run_cli, tiny
+from support import run_cli, run_script, tiny
 from torch import Tensor, nn
 
 import ganvas
@@ -449,8 +448,10 @@ if __name__ == "__main__":
     print(run.config.network.g, ganvas.load(run).sample(range(2)).shape)
 """
     Path("script.py").write_text(code)
-    command = [sys.executable, "script.py"] if as_script else [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
+    if as_script:
+        done = run_script(Path("script.py"))
+    else:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == ("script.py:G" if as_script else "<session>:G")
     sampled = run_cli("sample", "runs/00000-custom-digits", "--out", "grid.png", check=0 if as_script else 1)

@@ -158,9 +158,11 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Run]
 
 def test_two_ranks_train_and_resume_like_one_process(two_ranks: tuple[list[str], Run]) -> None:
     flags, two = two_ranks
-    again = torchrun(*flags, "--name", "two")
-    assert again.returncode == 0, again.stderr
-    assert again.stderr.count("is complete") == 1, "only rank 0 writes"
+    Path("command.py").write_text("from ganvas.cli import main\n\nmain()\n")
+    with fork_ranks([["command.py", *flags[2:], "--name", "two"]] * 2) as both:
+        again = [rank.wait(60) for rank in both]
+    assert [done.returncode for done in again] == [0, 0], again
+    assert "".join(done.stderr for done in again).count("is complete") == 1, "only rank 0 writes"
     run_cli(*flags[2:], "--name", "one")
     runs = [two.path.parent / "one", two.path]
     one_names, two_names = (sorted(p.name for p in run.rglob("*")) for run in runs)

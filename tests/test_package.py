@@ -32,7 +32,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
-    flags = ["--quiet", "--no-deps", "--no-index"]
+    flags = ["--quiet", "--no-deps", "--no-index", "--no-compile"]  # what runs is compiled then
     subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", *flags, wheel], check=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
     others = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]

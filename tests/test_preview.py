@@ -7,11 +7,9 @@ import os
 import re
 import select
 import struct
-import subprocess
 import sys
 import termios
 import time
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -19,8 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from support import Fork
 
 from ganvas import preview
+from ganvas.cli import main
 from ganvas.preview import Preview, Protocol, choose_protocol, encode_sixel, render
 from ganvas.progress import ProgressBar
 from ganvas.runs.folder import Run
@@ -314,28 +314,48 @@ def test_images_stay_under_the_bar_when_messages_are_printed_and_when_it_ends(co
 
 def test_the_command_draws_one_bar_with_images_under_it() -> None:
     screen = Screen(40)
-    sent = run_in_terminal(screen, "train", "digits", "--kimg", "20", "--device", "cpu")
+    few = ["--kimg", "8", "--tick-kimg", "1.6"]
+    sent = run_in_terminal(screen, "train", "digits", *few, "--device", "cpu", TERM="xterm-256color")
     assert "\\x1b" not in sent, "controls of the bar itself are not escaped"
     screen.feed(sent.replace("\r\n", "\n"))
     lines = screen.lines()
     assert sum("━" in line for line in lines) == 1
-    (bar_line,) = [i for i, line in enumerate(lines) if line.startswith("20.0/20 kimg")]
+    (bar_line,) = [i for i, line in enumerate(lines) if line.startswith("8.0/8 kimg")]
     assert lines[bar_line + 1].startswith("▀" * 8)
 
 
-def run_in_terminal(screen: Screen, *words: str) -> str:
+OF_ANOTHER_TERMINAL = (
+    "NO_COLOR", "FORCE_COLOR", "TMUX", "STY", "ZELLIJ", "TERM_PROGRAM", "KITTY_WINDOW_ID", "LC_TERMINAL", "COLUMNS",
+    "LINES",
+)  # fmt: skip
+
+
+def run_on_device(command: list[str]) -> None:
+    """Runs the command line on a terminal, whose device is the last argument."""
+    *sys.argv, device = command
+    for name in OF_ANOTHER_TERMINAL:
+        os.environ.pop(name, None)
+    terminal = os.open(device, os.O_RDWR | os.O_NOCTTY)
+    for stream in range(3):
+        os.dup2(terminal, stream)
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2))
+    main()
+
+
+def run_in_terminal(screen: Screen, *words: str, **environ: str) -> str:
     """What a command sends to a terminal of this size."""
     ours, its = os.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", screen.rows, screen.columns, 0, 0))
-    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
-    command = [sys.executable, "-m", "ganvas", *words]
-    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environ | {"TERM": "xterm-256color"}):
-        os.close(its)
-        sent = b""
-        with suppress(OSError):  # the other end is closed
-            while part := os.read(ours, 2**16):
-                sent += part
+    process, sent = Fork(["ganvas", *words, os.ttyname(its)], run_on_device, environ), b""
+    until = time.monotonic() + 120
+    while (running := process.is_running) or select.select([ours], [], [], 0)[0]:  # the end is read after the exit
+        if running and time.monotonic() > until:
+            process.wait(0)  # ends it, and fails
+        if select.select([ours], [], [], 0.05)[0]:
+            sent += os.read(ours, 2**16)
+    os.close(its)
     os.close(ours)
+    assert process.wait().returncode == 0, sent.decode()
     return sent.decode()
 
 
@@ -391,40 +411,9 @@ def test_no_images_in_files_nor_without_unicode_nor_on_demand(console: Console) 
 
 def train_in_terminal(*flags: str, **environ: str) -> tuple[Screen, str]:
     """The screen after a training in a pseudo-terminal, and all that it got."""
-    import fcntl
-    import pty
-    import termios
-
-    unset = {"NO_COLOR", "FORCE_COLOR", "TMUX", "STY", "ZELLIJ", "TERM_PROGRAM", "KITTY_WINDOW_ID", "COLUMNS", "LINES"}
-    child, terminal = pty.fork()
-    if child == 0:
-        command = [
-            "-m",
-            "ganvas",
-            "train",
-            "digits",
-            "--kimg",
-            "2",
-            "--snapshot-kimg",
-            "1",
-            "--no-plot",
-            "--device",
-            "cpu",
-        ]
-        variables = {name: value for name, value in os.environ.items() if name not in unset}
-        time.sleep(0.2)  # until the terminal has its size
-        os.execve(sys.executable, [sys.executable, *command, *flags], variables | environ)
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    received, until = b"", time.monotonic() + 120
-    while time.monotonic() < until and select.select([terminal], [], [], 120)[0]:
-        try:
-            received += os.read(terminal, 65536)
-        except OSError:  # the end, on Linux
-            break
-    os.close(terminal)
-    assert os.waitpid(child, 0)[1] == 0, received.decode()
-    text = received.decode().replace("\r\n", "\n")
     screen = Screen()
+    words = ["train", "digits", "--kimg", "2", "--snapshot-kimg", "1", "--no-plot", "--device", "cpu", *flags]
+    text = run_in_terminal(screen, *words, **environ).replace("\r\n", "\n")
     screen.feed(text)
     return screen, text
 

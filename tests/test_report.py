@@ -208,7 +208,8 @@ def test_unknown_number_is_a_dash() -> None:
     )
 
 
-def test_start_of_a_failure_is_a_number_of_the_results() -> None:
+def test_start_of_a_failure_is_a_number_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganvas.comparison.figures.draw_figures", lambda _: {})
     found = results(["cnn", "mlp"])
     found["runs"][0]["diagnosis"]["failures"] = [{"name": "not finite", "since": 0.4, "unit": "kimg"}]
     page = Page(render_report(found, Path("evaluations")))

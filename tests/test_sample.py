@@ -1,6 +1,7 @@
 """Sampling: one image per seed, classes, truncation, interpolation, grids and files."""
 
 import dataclasses
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -24,14 +25,26 @@ from ganvas.seeds import parse_seeds
 from ganvas.training.start import train
 
 
-@pytest.fixture
-def run() -> Run:
-    return train(tiny(), quiet=True)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """A run without classes, and one with them."""
+    configs = {"plain": tiny(), "conditional": replace(tiny(), conditional=True)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANVAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        out = tmp_path_factory.mktemp("runs")
+        return {name: train(config, out=out, name=name, quiet=True) for name, config in configs.items()}
 
 
 @pytest.fixture
-def conditional() -> Run:
-    return train(replace(tiny(), conditional=True), quiet=True)
+def run(trained: dict[str, Run], tmp_path: Path) -> Run:
+    """A copy, to be changed."""
+    return Run(shutil.copytree(trained["plain"].path, tmp_path / "plain"))
+
+
+@pytest.fixture
+def conditional(trained: dict[str, Run], tmp_path: Path) -> Run:
+    """A copy, to be changed."""
+    return Run(shutil.copytree(trained["conditional"].path, tmp_path / "conditional"))
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn"])

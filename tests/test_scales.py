@@ -1,5 +1,6 @@
 """Spectrum and layout distance: each measures its own scale and not the other."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,16 @@ from ganvas.evaluation import scales
 from ganvas.evaluation.scales import fine_detail_errors, layout_distances, power_spectrum
 
 
+@cache
+def read_faces(path: Path) -> np.ndarray:
+    """1,200 pictures: read once for all tests, which do not change them."""
+    images: ImageSet = open_images(DataOptions(str(path), "train", "32"))
+    return images.images[np.random.default_rng(0).permutation(len(images))[:1200]]
+
+
 @pytest.fixture
 def faces(real_data: Path) -> np.ndarray:
-    images: ImageSet = open_images(DataOptions(str(real_data / "kaokore-faces-128.zip"), "train", "32"))
-    return images.images[np.random.default_rng(0).permutation(len(images))[:1200]]
+    return read_faces(real_data / "kaokore-faces-128.zip")
 
 
 def test_wave_has_its_power_at_its_frequency() -> None:

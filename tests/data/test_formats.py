@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import encode, noise, open_data, start_python, write_folder
+from helpers import encode, noise, open_data, write_folder
 from PIL import Image, PngImagePlugin, TiffImagePlugin
+from support import run_cli
 
 from ganvas.data import decoding, inspect
 from ganvas.data.chunks import count_bands, without_text
@@ -259,11 +260,8 @@ def test_what_is_decided_is_in_the_dry_run_of_training(tmp_path):
         f"{c}/{i}.png": encode(noise(9, 9, seed=i)) for c in ("train/a", "train/b", "test/a") for i in range(9)
     }
     path = write_folder(tmp_path / "s", {**files, "train/a/x.dcm": bytes(128) + b"DICM", "train/a/e.png": b""})
-    program = "import sys; from ganvas.__main__ import main; sys.exit(main())"
-    process = start_python(program, "train", "mlp", "--data", str(path), "--dry-run")
-    output, errors = process.communicate(timeout=120)
-    text = " ".join((output + errors).split())
-    assert process.returncode == 0, text
+    done = run_cli("train", "mlp", "--data", path, "--dry-run")
+    text = " ".join((done.stdout + done.stderr).split())
     for part in (
         "train is used as the train split",
         "Not read: 1 .dcm (DICOM)",
