@@ -10,8 +10,11 @@ from support import planned_config
 from ganvas.config import DatasetConfig, LossConfig, TrainConfig, replace, to_json
 from ganvas.config.families import MLP
 from ganvas.devices import select_device
+from ganvas.networks import Shape, build_generator
 from ganvas.recipes import RECIPES, base_config, find_preset
+from ganvas.runs import snapshot
 from ganvas.runs.folder import Run, create_run
+from ganvas.runs.snapshot import Card
 from ganvas.studio import commands, knobs
 from ganvas.studio.answers import Refusal
 
@@ -187,6 +190,9 @@ def test_a_training_from_another_one_has_the_base_of_the_command_line(monkeypatc
     wide = make_run(RECIPES["cnn-stable"].config, "cnn-stable")
     narrow = make_run(base_config("cnn-stable", 3.0, on_cpu=True), "cnn-stable")
     for run in (wide, narrow):
+        network, shape = run.config.network, Shape(1, 8, 8, 0)
+        card = Card(network, shape, (), 1000, "ema", {"name": "digits", "fingerprint": "0"}, "cnn-stable", {})
+        snapshot.save(run.path / "snapshots" / "000001", build_generator(network, shape), card)
         asked = commands.check({"recipe": "cnn-stable", "minutes": "3", "knobs": {"init_from": str(run.path)}})
         assert asked.config is not None
         assert asked.config.network == run.config.network
