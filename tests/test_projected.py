@@ -330,6 +330,9 @@ def test_class_of_a_few_reals_has_the_deviation_within_all_classes():
         assert torch.equal(mean, own[0])
         if not is_own:
             torch.testing.assert_close(deviation[2], own[1, :2].square().mean(0).sqrt(), rtol=1e-2, atol=0)
+        moments.fit(reals + 4 * labels[:, None], labels, torch.tensor([2000, 2000, 1, 0]))
+        assert not torch.equal(moments.real_moments[1, 2], own[1, 2]), "the same one again and again"
+        assert torch.equal(moments.real_moments[:, [0, 1, 3]], own[:, [0, 1, 3]])
 
 
 def test_moments_move_fakes_towards_the_reals():

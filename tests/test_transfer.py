@@ -262,10 +262,19 @@ def test_the_same_command_resumes_after_its_origin_has_trained_on_or_is_gone(hal
         tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
     tensors["ema/growth"].fill_(1.0)
     save_file(tensors, origin.state_file, metadata)
+    reached = transfer.find_origin(began["stylegan"][1])
+    assert reached is not None
+    assert "have grown to 1 by now: --new starts from there" in transfer.note_growth(began["stylegan"][1], reached)
     for what, (run, config) in began.items():
         assert base(what, run.path) == base(what, run.path.parent) == config
         for beside in (None, tmp_path / "others"):
             assert dict(leaves(base(what, beside)))["growth"] == 1
+    origin.state_file.unlink()
+    shutil.rmtree(origin.path / "snapshots")
+    for what, (run, config) in began.items():
+        assert base(what, run.path.parent) == config, "nothing of it can be used"
+    with pytest.raises(GanvasError, match="has no snapshot yet"):
+        base("stylegan", None)
     shutil.rmtree(origin.path)
     for what, (run, config) in began.items():
         assert base(what, run.path.parent) == config

@@ -109,7 +109,8 @@ class _LoadMonitor(threading.Thread):
     def stop(self) -> None:
         """Ends the monitor; threads spin again."""
         self._ended.set()
-        if not sys.is_finalizing():  # where parts were left over when Python ended: it waits for no thread any more
+        # parts that were left over may be collected when Python ends, which waits for no thread, or in this one
+        if not sys.is_finalizing() and threading.current_thread() is not self:
             self.join()
 
     def run(self) -> None:

@@ -26,8 +26,8 @@ FLOOR = 0.05
 """The least variance, of 1 on average, by whose root a direction is divided."""
 
 FEW = 8
-"""Reals of a class below which the deviation within all classes is its own: one image would have none at all, and so
-few have one that is far too small, which G would match by drawing one image again and again."""
+"""Different reals of a class below which the deviation within all classes is its own: one image would have none at all,
+and so few have one that is far too small, which G would match by drawing one image again and again."""
 
 
 class Moments(nn.Module):
@@ -53,10 +53,13 @@ class Moments(nn.Module):
         self.register_buffer("mass", torch.zeros(classes, 1))
 
     @torch.no_grad()
-    def fit(self, reals: Tensor, labels: Tensor | None) -> None:
+    def fit(self, reals: Tensor, labels: Tensor | None, sizes: Tensor | None = None) -> None:
         """Takes the moments of the reals from their descriptors, float [n k]; n is to exceed k. Forgets the fakes.
 
-        A class of fewer than `FEW` reals gets the deviation within all classes.
+        A class of fewer than `FEW` different reals gets the deviation within all classes.
+
+        Args:
+            sizes: how many different reals there are of each class, of which some are here more than once, [classes].
         """
         spread = reals.std(0)
         spread = spread + 1e-3 * spread.mean() + 1e-12
@@ -70,7 +73,9 @@ class Moments(nn.Module):
         mean, deviation = _mean_and_deviation(sums, counts)
         freedom = (counts - 1).clamp_min(0).sum().clamp_min(1)
         within = ((counts * deviation.square()).sum(0) / freedom).sqrt()
-        self.real_moments.copy_(torch.stack([mean, torch.where((counts > 0) & (counts < FEW), within, deviation)]))
+        different = counts if sizes is None else counts.minimum(sizes.to(counts)[:, None])
+        few = (different > 0) & (different < FEW)
+        self.real_moments.copy_(torch.stack([mean, torch.where(few, within, deviation)]))
         self.fake_sums.zero_()  # they were in another basis
         self.mass.zero_()
 
@@ -127,13 +132,18 @@ class MomentMatching(nn.Module):
         both = (torch.cat([x, x.square()], dim=1) for x in maps)
         return [average_pool(x, (grid, grid)).flatten(1) for x, grid in zip(both, grids, strict=True)]
 
-    def fit(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Takes the moments of the reals from inputs of D, float [n …], with their labels, int64 [n] or None."""
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor | None]], sizes: Tensor | None = None) -> None:
+        """Takes the moments of the reals from inputs of D, float [n …], with their labels, int64 [n] or None.
+
+        Args:
+            sizes: see `Moments.fit`.
+        """
         described = [(self.describe(inputs), labels) for inputs, labels in batches]
         labels = [part for _, part in described if part is not None]
         for i, group in enumerate(self.groups):
             assert isinstance(group, Moments)
-            group.fit(torch.cat([maps[i] for maps, _ in described]), torch.cat(labels) if labels else None)
+            whole = sizes if len(group.mass) > 1 else None
+            group.fit(torch.cat([maps[i] for maps, _ in described]), torch.cat(labels) if labels else None, whole)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         state_dict.setdefault(f"{prefix}augmentation", self.augmentation)  # states of earlier versions have none

@@ -125,14 +125,20 @@ def _read_as_before(init_from: object, data: object, recipe: str | None, beside:
     """The other generator as it was when the run that the same command began started from it; as it is if none did."""
     if init_from is None:
         return None
-    origin = read_origin(init_from)
+    origin, unusable = None, None
+    try:
+        origin = read_origin(init_from)
+    except GanvasError as error:
+        unusable = error
     begun = () if beside is None else find_begun(to_path(beside, "the folder of the runs"), init_from)
     for run in begun:
         if recipe in (None, run.metadata["recipe"]) and _are_data_of(run, data):
-            growth = _growth_at_start(run)
+            growth = growth_at_start(run.config)
             if origin is None:
                 return _as_run_says(run, growth)
             return origin if growth is None else dataclasses.replace(origin, growth=min(growth, origin.growth))
+    if unusable is not None:
+        raise unusable
     return origin
 
 
@@ -144,9 +150,9 @@ def _are_data_of(run: Run, data: object) -> bool:
     return own in NAMES if data is None else own == str(data) or real_path(own) == real_path(str(data))
 
 
-def _growth_at_start(run: Run) -> float | None:
-    """The growth with which a run was started from another one's networks; None if it did not go on from theirs."""
-    network = run.config.network
+def growth_at_start(config: TrainConfig) -> float | None:
+    """The growth with which networks go on from where another one's are; None if they do not."""
+    network = config.network
     given = str(network.growth) if isinstance(network, StyleGAN) else ""
     with suppress(ValueError):
         if given.endswith(_GROWS_ON):

@@ -153,7 +153,10 @@ def read_growth(weights: Path, name: str) -> float:
     """
     try:
         with safe_open(weights, framework="numpy") as file:
-            return float(file.get_tensor(name)) if name in file.keys() else 1.0  # noqa: SIM118
+            growth = float(file.get_tensor(name)) if name in file.keys() else 1.0  # noqa: SIM118
+            if not 0 <= growth <= 1:
+                raise ValueError(f"its networks have grown to {growth}")
+            return growth
     except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise _unusable(weights, error) from error
 

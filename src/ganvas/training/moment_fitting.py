@@ -6,11 +6,13 @@ the augmentation is no longer the one of then.
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ganvas.data import Batches, ImageSet
 from ganvas.data.pixels import to_unit
+from ganvas.pytorch_state import seed_generators
 from ganvas.training import distributed
 from ganvas.training.state import TrainState
 
@@ -37,7 +39,7 @@ def fit_moments(state: TrainState, images: ImageSet, nimg: int) -> None:
     if moments is None:
         return
     state.set_augmentation(nimg)
-    torch.manual_seed(state.config.seed)
+    seed_generators(state.config.seed, state.device)
     batches = Batches(images, batch=BATCH, seed=state.config.seed, mirror=knobs.mirror, balanced=knobs.balanced)
 
     def inputs() -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -46,7 +48,7 @@ def fit_moments(state: TrainState, images: ImageSet, nimg: int) -> None:
             assert part is not None
             yield state.game.real_input(to_unit(part).contiguous(memory_format=state.memory_format)), labels
 
-    moments.fit(inputs())
+    moments.fit(inputs(), None if images.labels is None else torch.from_numpy(np.bincount(images.labels)))
     moments.augmentation.copy_(_augmentation(state))
     # eigenvectors have no sign of their own, so other processors may find others, and sums in two bases have no mean
     distributed.broadcast(moments.buffers())

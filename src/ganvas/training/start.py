@@ -354,6 +354,8 @@ def _find_or_create(
     if (weights := transfer.read_weights(config, out)) is not None:
         transfer.check_fit(config, Shape(**data["shape"]), weights.origin)
         lineage = weights.lineage
+        if note := transfer.note_growth(config, weights.origin):
+            report(note)
     run = folder.create_run(out, name, recipe, config, data, snapshot.package_versions(), threads, lineage)
     folder.check_same_run(run, config, fingerprint)
     return run

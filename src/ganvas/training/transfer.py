@@ -8,13 +8,13 @@ the norms. Optimisers start fresh.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ganvas import networks
@@ -25,6 +25,7 @@ from ganvas.networks import Shape
 from ganvas.networks.layers import ClassBatchNorm2d, OneHotConcat
 from ganvas.reading import check_regular, describe_reason, near_paths
 from ganvas.runs import lookup
+from ganvas.runs.base import growth_at_start
 from ganvas.runs.origin import Origin, fill_open, find_begun, read_origin
 from ganvas.runs.snapshot import check_values
 from ganvas.training.announcement import quote
@@ -36,6 +37,9 @@ Item = TypeVar("Item")
 
 MIN_SHARE = 0.25
 """Of a network's layers must be taken over, or the other training is surely not the one that was meant."""
+
+PARTS = ("G", "D", "ema")
+"""What a saved state has of the networks."""
 
 WITHOUT_SHAPE = ("growth", "mixing_prob", "dropout", "output", "position_init")
 """Knobs of networks that change no layer's shape."""
@@ -114,49 +118,59 @@ def read_weights(config: TrainConfig, out: Path | None = None) -> Weights | None
     """
     origin = find_origin(config, out)
     while origin is not None:
-        content = _read(origin.file)
+        stamp = _stamp(origin.file)
+        tensors, sha256 = _read(origin)
         found = find_origin(config, out)
-        if found == origin:
-            return Weights(origin, _tensors_of(origin, content), hashlib.sha256(content).hexdigest())
+        if found is not None and found.nimg == origin.nimg and _stamp(found.file) == stamp:
+            return Weights(origin, tensors, sha256)
         origin = found  # it still trains, and has saved in between
     return None
 
 
-def _read(file: Path) -> bytes:
-    try:
-        check_regular(file)
-        return file.read_bytes()
-    except OSError as error:
-        raise _unreadable(file, error) from error
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """What tells a file from the one that replaces it; None if it is not there."""
+    with suppress(OSError):
+        found = file.stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
 
 
-def _tensors_of(origin: Origin, content: bytes) -> dict[str, Tensor]:
-    """Those of G, D (if it is there) and the average in the content of its file; their values are checked."""
+def _read(origin: Origin) -> tuple[dict[str, Tensor], str]:
+    """The tensors of G, D (if it is there) and the average in its file, whose values are checked; and its SHA-256."""
     try:
-        tensors = load(content)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise _unreadable(origin.file, error) from error
-    parts = ("G", "D", "ema")
-    if origin.has_d:
-        tensors = {name: value for name, value in tensors.items() if name.partition("/")[0] in parts}
-    else:  # a snapshot's are for G and for its average
+        check_regular(origin.file)
+        with safe_open(origin.file, "pt") as file:  # the state of the optimisers is not read
+            names = [name for name in file.keys() if not origin.has_d or name.partition("/")[0] in PARTS]  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).clone() for name in names}  # not what is in the file later
+        with origin.file.open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise GanvasError(
+            f"{origin.file} cannot be read ({describe_reason(error)}).",
+            expected="the weights of a run or of a generator",
+            fix="name another run, or leave --from out.",
+        ) from error
+    if not origin.has_d:  # a snapshot's are for G and for its average
         tensors = {f"{part}/{name}": value for name, value in tensors.items() for part in ("G", "ema")}
     of_d = {name for name in tensors if name.startswith("D/")}  # may have buffers of whole numbers
     check_values(origin.path, {n: value for n, value in tensors.items() if n not in of_d or value.is_floating_point()})
-    return tensors
-
-
-def _unreadable(file: Path, error: Exception) -> GanvasError:
-    return GanvasError(
-        f"{file} cannot be read ({describe_reason(error)}).",
-        expected="the weights of a run or of a generator",
-        fix="name another run, or leave --from out.",
-    )
+    return tensors, sha256
 
 
 def _part_of(tensors: Mapping[str, Item], part: str) -> dict[str, Item]:
     """Those of one network, without its name in front of theirs."""
     return {name.removeprefix(f"{part}/"): item for name, item in tensors.items() if name.startswith(f"{part}/")}
+
+
+def note_growth(config: TrainConfig, origin: Origin) -> str:
+    """A note where a run grows from less than its origin has reached, as after an earlier one from there; or none."""
+    growth = growth_at_start(config)
+    if growth is None or growth > 0.999 * origin.growth:
+        return ""
+    return (
+        f"Note: the networks grow from {growth:g}; those of {origin.path} have grown to {origin.growth:.4g} by now: "
+        "--new starts from there."
+    )
 
 
 def like_origin(config: TrainConfig) -> TrainConfig:
