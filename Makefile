@@ -97,7 +97,7 @@ docs: $(VENV)/installed-dev .venv-docs/installed
 wheel: $(VENV)/installed-dev
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/digits.py
 

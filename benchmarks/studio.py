@@ -31,7 +31,7 @@ from playwright.sync_api import Page, sync_playwright
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
 LEAST_LINES = 6
 CARDS = "n => document.querySelectorAll('.run-card').length === n"

@@ -2,8 +2,9 @@
 
     python tools/make_site.py [--out build]        # make docs does this, builds build/site, and checks it
 
-Between `<!-- made: NAME -->` and `<!-- end -->` a page has a sentence for readers of the file; on the site a table of
-`site_tables.TABLES` takes its place. A file outside `docs/` that a page links to is a page too, under `repository/`.
+Between `<!-- made: NAME -->` and `<!-- end -->` a page has a sentence or a short table for readers of the file; on the
+site a table of `site_tables.TABLES` takes its place. A file outside `docs/` that a page links to is a page too, under
+`repository/`.
 """
 
 import argparse

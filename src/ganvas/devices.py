@@ -1,6 +1,7 @@
 """Choice of the device, what it can do, and the used and free memory there."""
 
 import contextlib
+import gc
 import os
 from pathlib import Path
 
@@ -54,6 +55,15 @@ def select_device(name: str | torch.device) -> torch.device:
             fix="use --device auto, or start no more processes than there are GPUs.",
         )
     return torch.device(chosen.type, index) if chosen.type in GPU_MODULES else chosen
+
+
+def empty_caches() -> None:
+    """Gives back the memory of GPUs that PyTorch keeps for tensors to come."""
+    gc.collect()
+    for module in GPU_MODULES.values():
+        module.empty_cache()  # nothing, where this process has not used such a GPU
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def widest_float(device: torch.device) -> torch.dtype:

@@ -23,7 +23,7 @@ def stylize(
 ) -> None:
     """Redraw a photo in the style of one or more paintings.
 
-    While it runs, --out holds the intermediate result. Ctrl-C keeps it, and the animation until then.
+    While a photo is redrawn, --out holds the intermediate result. Ctrl-C keeps it, and the animation until then.
 
     Args:
         content: A photo, or a folder of them.

@@ -58,7 +58,8 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
         (temporary / HUB_CONFIG).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         image_io.save_image(_draw_samples(sampler), temporary / SAMPLES)
         evaluations, nearest = read_evaluations(sampler)
-        nearest = nearest and uploader is None and _copy_nearest(sampler, temporary)
+        left_out = nearest and uploader is not None
+        nearest = nearest and not left_out and _copy_nearest(sampler, temporary)
         name = path.name if options.upload is None else f"hf:{options.upload}"
         text = write_model_card(sampler, evaluations, licence, name=name, nearest=nearest)
         (temporary / README).write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -73,7 +74,8 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
         training = f", and {NEAREST}, which shows training images" if nearest else ""
         notes.append(f"{README} is what others read: look it over{training}; then: hf upload OWNER/NAME {path}")
     else:
-        notes.append(f"Uploaded to {uploader(path)}, without {NEAREST}, which would show training images.")
+        without = f", without {NEAREST}, which would show training images" if left_out else ""
+        notes.append(f"Uploaded to {uploader(path)}{without}.")
     return Exported("hub", (path,), (parity,), tuple(notes))
 
 

@@ -25,6 +25,9 @@ MAX_ANSWER = 2**26
 IDLE_SECONDS = 120.0
 """Time after which a child without work ends: it holds 60 MB."""
 
+PAUSE_SECONDS = 1.0
+"""Time without work after which a child gives back memory of a GPU that it does not use."""
+
 GRACE_SECONDS = 2.0
 """Time that work may still take after the page that asked for it has gone; then the child is ended."""
 
@@ -241,7 +244,7 @@ def main() -> None:
     reports.start(lambda event: write({"event": work.finite(event)}))
     threading.Thread(target=read, daemon=True).start()
     while True:
-        message = json.loads(requests.get())
+        message = json.loads(wait_for_request(requests))
         module, _, name = message["call"].rpartition(".")
         try:
             own = importlib.import_module(f"ganvas.studio.{module or 'work'}")
@@ -255,6 +258,17 @@ def main() -> None:
             what = f"{type(error).__name__}: {error}"
             answer = {"error": {"what": what, "expected": "", "fix": "this is a bug: please report it."}, "status": 500}
         write(answer)
+
+
+def wait_for_request(requests: "queue.SimpleQueue[str]") -> str:
+    """The next one; after a pause PyTorch gives back what it keeps of a GPU: others, and the next plan, need it."""
+    with suppress(queue.Empty):
+        return requests.get(timeout=PAUSE_SECONDS)
+    if "torch" in sys.modules:
+        from ganvas.devices import empty_caches
+
+        empty_caches()
+    return requests.get()
 
 
 if __name__ == "__main__":

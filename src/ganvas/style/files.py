@@ -57,20 +57,17 @@ def stylize_files(
     failures: dict[str, GanvasError] = {}
     planned = False
     for photo, file in zip(photos, results, strict=True):
-        is_new = _identify(file) is None
         try:
             transfer = plan_transfer(photo, styles, masks, style_masks, options)
             planned = True
             if not quiet:
                 print(f"{photo.name}: {_describe_plan(transfer)}", file=sys.stderr)
             start = time.monotonic()
-            _stylize_file(transfer, file, preview or file, gif, photo.name, quiet=quiet)
+            _stylize_file(transfer, file, preview or (None if folder else file), gif, photo.name, quiet=quiet)
         except GanvasError as error:
             if not folder or not (planned or str(photo) in error.what):  # else it is a mistake in the command
                 raise
             failures[photo.name] = error
-            if is_new and _identify(file) is not None:
-                file.unlink()  # what was drawn until then, which looks like a result among the others
             continue
         seconds = time.monotonic() - start
         if not quiet:
@@ -129,11 +126,17 @@ def _result_names(photos: Sequence[Path]) -> list[str]:
 
 
 def _stylize_file(
-    transfer: TransferPlan, out: Path, preview: Path, gif: Path | None, title: str, *, quiet: bool
+    transfer: TransferPlan, out: Path, preview: Path | None, gif: Path | None, title: str, *, quiet: bool
 ) -> None:
-    """Runs a plan to its end or to an interrupt, and writes the result."""
+    """Runs a plan to its end or to an interrupt, and writes the result.
+
+    Args:
+        preview: where each intermediate image is; None for a photo of a folder, among whose results it would be taken
+            for one.
+    """
     for file in (out, preview):  # they fail now, not after the optimisation, if they cannot be written
-        image_io.check_image_file(file)
+        if file is not None:
+            image_io.check_image_file(file)
     if gif is not None:
         check_animation(gif, FRAMES_PER_SECOND)
     frames = [_make_frame(transfer.source, transfer)]
@@ -153,7 +156,7 @@ def _stylize_file(
             bar.update(now.iteration, title, _describe_progress(now), now.iterations)
             if gif is not None and (now.iteration - 1) % -(-now.iterations // MAX_FRAMES) == 0:
                 frames.append(_make_frame(now.image(), transfer))
-            if time.monotonic() >= due:
+            if preview is not None and time.monotonic() >= due:
                 start = time.monotonic()
                 now.image().save(preview)
                 due = time.monotonic() + max(PREVIEW_INTERVAL, 10 * (time.monotonic() - start))
@@ -169,7 +172,7 @@ def _stylize_file(
             progress = f"iteration {last.iteration} of {last.iterations}, {last.width}×{last.height}"
             raise KeyboardInterrupt(f"interrupted; the current image ({progress}) is in {out}") from None
     done.save(out)
-    if preview != out:
+    if preview is not None and preview != out:
         done.save(preview)
     save_frames(done)
 
