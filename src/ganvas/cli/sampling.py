@@ -47,7 +47,8 @@ def sample(
         truncation: Below 1: more typical, less varied. Of several, as 0.5 0.7 1, the grid has a row for each, with the
             same seeds, by default 0-7; a video shows them side by side.
         latents: Files of latents in place of seeds: of --save-latents or ganvas project (.npz), or z, n × k, or
-            w, n × layers × k, of another program (.npy, .npz). Of several files those of one follow those of the other.
+            w, n × layers × k, of another program (.npy, .npz). Of several files those of one follow those of the
+            other. RUN goes before them.
         direction: Move the images along a direction that ganvas directions found: pca:2, sefa:0 …
         amount: How far, in standard deviations: by default -3..3, seven steps; -2..2:9 are nine, and 0,1.5,3 these. Of
             a video, from the first to the last.
