@@ -925,7 +925,7 @@ def test_diagnosis_is_json(history: History) -> None:
     assert data["healthy"] == found.healthy
     assert [f["name"] for f in data["findings"]] == [f.name for f in found.findings]
     assert all(set(fix) == {"do", "changes", "flags"} for f in data["findings"] for fix in f["fixes"])
-    assert data["probes"] == len(history["D/auc"])
+    assert data["probes"] == history.probes
     assert str(found)
     assert found._repr_html_()
 
