@@ -246,6 +246,14 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
             watched(**{"D/real/std": list(np.geomspace(1, 900, 20))}),
             watched(D_real=list(np.geomspace(1, 900, 20)), D_fake=list(np.geomspace(0.9, 899, 20))),
         ),
+        (  # within the first probes
+            watched(**{"D/real/std": [1, 500, 600, 700, *[900] * 16]}),
+            watched(**{"D/real/std": [60, 500, 500, 500, *[550] * 16]}),
+        ),
+        (  # of small batches D's order is known late
+            watched(D_auc=[], D_loss=list(np.geomspace(1, 900, 20))),
+            watched(D_auc=[], D_loss=after(8, 20, 70)),
+        ),
         (watched(D_update=after(9, 5e-3, 0.9)), watched(D_update=after(9, 5e-3, 0.03))),
         (logged(D_loss=list(np.geomspace(1, 400, 30))), logged(30, CRITIC, D_loss=list(np.geomspace(1, 400, 30)))),
     ],
@@ -304,6 +312,7 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (watched(D_auc=1, distance=FAR, D_loss=1e-3), watched(D_auc=1, D_loss=1e-3)),
         (watched(D_auc=1, distance=FAR, D_loss=1e-3), watched(D_auc=0.9, distance=FAR, D_loss=1e-3)),
         (watched(D_auc=1, distance=FAR, D_loss=1e-3), watched(D_auc=1, distance=FAR, D_loss=0.9)),
+        (watched(D_auc=[], distance=FAR, D_loss=1e-3), watched(D_auc=[], distance=0.2, D_loss=1e-3)),
         (logged(D_loss=after(9, 0.9, 1e-3, 30)), logged(D_loss=0.5)),
         (logged(D_loss=after(9, 0.9, 1e-3, 30)), logged(30, CRITIC, D_loss=1e-3)),
     ],
@@ -459,6 +468,8 @@ EXAMPLES: dict[str, list[tuple[History, History]]] = {
         (watched(2), watched(3)),
         (watched(5, FALLING), watched(6, FALLING)),
         (watched(20, {"shown": 640}), watched(20, {"shown": 640_000})),
+        (watched(19, **NOT_STEPPED), watched(19, **{**NOT_STEPPED, "wiring/G/losses": 1})),
+        (watched(19, **NOT_STEPPED), watched(19, **{**NOT_STEPPED, "G_update": 1e-3})),
         (logged(2, D_loss=[1, 0.9]), logged(D_loss=[1, 0.9, 0.8])),
         (logged(2, fid=[9, 8]), logged(9, fid=[9, 8, 7, 6, 5])),
     ],
@@ -893,6 +904,9 @@ def test_failed_probe_is_reported_with_its_error() -> None:
     assert "the outputs could not be measured: RuntimeError: no such image" in plain(found)
     failing = apply_rules(watched(20, {"probe_errors": {"outputs": "RuntimeError: no such image"}}, D_label_effect=0))
     assert "the outputs could not be measured: RuntimeError: no such image" in plain(failing)
+    for part in ("held-out images", "labels"):
+        one = apply_rules(watched(20, {"probe_errors": {part: "RuntimeError: no such image"}}))
+        assert verdict(one).startswith(f"Nothing wrong was found, but the {part} could not be measured")
 
 
 def test_a_rule_that_fails_leaves_no_healthy_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -911,7 +925,7 @@ def test_diagnosis_is_json(history: History) -> None:
     assert data["healthy"] == found.healthy
     assert [f["name"] for f in data["findings"]] == [f.name for f in found.findings]
     assert all(set(fix) == {"do", "changes", "flags"} for f in data["findings"] for fix in f["fixes"])
-    assert data["probes"] == len(history["D/auc"])
+    assert data["probes"] == history.probes
     assert str(found)
     assert found._repr_html_()
 

@@ -14,9 +14,10 @@ from torch.nn.functional import one_hot, softplus
 import ganvas
 from ganvas import GanvasError, Probe
 from ganvas.diagnosis.diagnosis import Diagnosis
-from ganvas.diagnosis.loops.batches import reduce
+from ganvas.diagnosis.loops.batches import RecentBatches, reduce
 from ganvas.diagnosis.loops.calls import Call as LoopCall
 from ganvas.diagnosis.loops.labels import label_changes, label_mismatch
+from ganvas.diagnosis.loops.outputs import read_classes
 from ganvas.diagnosis.loops.problems import find_problems
 from ganvas.diagnosis.signals.samples import downsample
 
@@ -207,8 +208,31 @@ def test_large_images_are_kept_by_their_bytes_and_compared_reduced() -> None:
     assert batches.compared("fake").shape == (36, 3 * 16 * 16)
     assert max(sizes) == 4, "held-out images in pieces of the loop's batch"
     assert probe.history.facts.probe_errors == {}
-    assert {"distance", "D/held_auc", "real/missing"} <= set(probe.history.columns)
+    assert {"distance", "real/missing"} <= set(probe.history.columns)
+    assert "D/held_auc" not in probe.history, "32 training images are too few"
     assert all(not update._before for update in probe._probe._earlier.values())
+
+
+def test_held_out_images_are_compared_with_enough_training_images() -> None:
+    data, D = toy()[0], discriminator()
+    probe = ganvas.watch(generator(), D, every=1, report=None, data=data, held_out=toy(100, seed=1)[0])
+    probe._observed._batches.max_bytes = 1
+    for first in range(0, 12 * 32, 32):
+        real, fake = data[first : first + 32], torch.randn(32, 2)
+        D(real)
+        D(fake)
+        probe.step(real=real, fake=fake)
+    assert probe.history["D/held_auc"].at.tolist() == [5, 9], "of 128 each"
+    assert probe.history.facts.probe_errors == {}
+
+
+def test_data_that_cannot_be_reduced_are_forgotten() -> None:
+    batches = RecentBatches(lambda images: images)
+    batches.max_bytes = 1000
+    for _ in range(5):
+        batches.add(torch.rand(4, 50), torch.rand(4, 50))
+    assert not batches.reduced
+    assert batches.compared("real").shape == (4, 50)
 
 
 def test_reals_are_reduced_a_few_at_a_time() -> None:
@@ -374,6 +398,23 @@ def test_noise_and_conditions_are_no_labels(x: Tensor, other: Tensor, known: boo
     changes = list(label_changes(calls, lambda name, call: call.repeat()))
     assert bool(changes) == known
     assert not known or changes[0][1].count_nonzero() == 0
+
+
+def test_a_d_whose_classes_are_not_known_does_not_hide_the_labels_of_g() -> None:
+    calls = {name: [LoopCall((torch.randn(8, 5), torch.arange(8)), {}, TwoInputs(0.5))] for name in ("D", "G")}
+
+    def output(name: str, call: LoopCall) -> Tensor:
+        return read_classes(call.repeat(), 5) if name == "D" else call.repeat()
+
+    assert [name for name, *_ in label_changes(calls, output)] == ["G"]
+
+
+def test_classes_are_those_of_the_head_that_has_so_many() -> None:
+    for one in (torch.randn(8), torch.randn(8, 1), torch.randn(8, 2, 3)):
+        assert read_classes(one, 5) is one
+    assert read_classes(torch.tensor([[1.0, 3.0]]), 2).tolist() == [2]
+    with pytest.raises(LookupError, match="the logits of 5 classes"):
+        read_classes(torch.randn(8, 5), 5)
 
 
 def test_an_embedding_that_both_networks_receive_is_a_label() -> None:

@@ -156,6 +156,50 @@ def test_several_steps_of_a_round_are_not_one_update() -> None:
     assert probe.history["G/gradient"].value.min() > 0
 
 
+def test_optimisers_of_different_layers_make_one_update() -> None:
+    G, D = generator(), discriminator()
+    sgd = [torch.optim.SGD(layer.parameters(), 0.1) for layer in (D[0], D[3])]
+    probe = ganvas.watch(G, D, every=1, report=None)
+    before = change = torch.zeros(0)
+    for _ in range(3):
+        before = torch.cat([weight.detach().flatten() for weight in D.parameters()])
+        D.zero_grad()
+        real, fake = points(), G(torch.randn(N, 4)).detach()
+        (D(fake).mean() - D(real).mean()).backward()
+        for one in sgd:
+            one.step()
+        change = torch.cat([weight.detach().flatten() for weight in D.parameters()]) - before
+        probe.step(real=real, fake=fake)
+    assert probe.history["D/update"].last == pytest.approx(float(change.norm() / before.norm()), rel=1e-3)
+
+
+class Cut(nn.Module):
+    """Passes on its input, and no gradient to it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach()
+
+
+def test_layers_behind_which_the_gradient_is_cut_off_are_frozen() -> None:
+    G = nn.Sequential(nn.Linear(4, 24), Cut(), nn.Linear(24, 2))
+    D = nn.Sequential(nn.Linear(2, 24), Cut(), nn.Linear(24, 1))
+    for g, d, name in ((G, discriminator(), "G"), (generator(), D, "D")):
+        adam = [torch.optim.Adam(network.parameters(), 1e-3) for network in (d, g)]
+        probe = ganvas.watch(g, d, every=1, report=None)
+        for _ in range(8):
+            real, fake = points(), g(torch.randn(N, 4))
+            d.zero_grad()
+            (d(fake.detach()).mean() - d(real).mean()).backward()
+            adam[0].step()
+            g.zero_grad()
+            if name == "G":
+                (-d(fake).mean()).backward()
+                adam[1].step()
+            probe.step(real=real, fake=fake)
+        assert probe.history[f"{name}/unchanged"].value.min() >= 0.5
+        assert "layers frozen" in {finding.name for finding in probe.diagnosis().findings}
+
+
 def test_blocks_that_networks_grow_later_are_not_frozen() -> None:
     """Nor are they after the images have grown, and the growth is known."""
     G, D = generator(), discriminator()

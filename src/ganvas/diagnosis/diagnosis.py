@@ -208,7 +208,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     return "This training is healthy."
 
 
-FOREMOST = ("conditions", "later rounds", "networks", "images", "outputs")
+FOREMOST = ("conditions", "later rounds", "networks", "images", "outputs", "held-out images", "labels")
 """What a probe could not measure, the part without which it is worth least first."""
 
 

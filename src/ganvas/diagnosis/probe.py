@@ -119,16 +119,16 @@ class NetworkProbe:
         """Discards the copy: there was no update."""
         self._updates = {}
 
-    def measure(self, reached: Mapping[str, Collection[int]] | None = None) -> dict[str, float]:
+    def measure(self, used: Mapping[str, Collection[int]] | None = None) -> dict[str, float]:
         """The signals after that update; the networks are not changed.
 
         An error ends neither the training nor the other parts; it is kept in `errors` and in the history's facts.
 
         Args:
-            reached: {network: the ids of its weights that a backward pass has reached}, where they are known.
+            used: {network: the ids of the weights that the update should change}, where they are known.
         """
         updates, self._updates = self._updates, {}
-        known = reached or {}
+        known = used or {}
         values = {
             name: value
             for network, of in updates.items()

@@ -1,4 +1,4 @@
-"""The images of the last few rounds: few at full size, more of them reduced; and the ranking of small batches."""
+"""The images of the last few rounds: few at full size, more of them reduced; and the means of small batches."""
 
 from collections.abc import Callable, Iterable
 from typing import Literal
@@ -20,6 +20,9 @@ PIECE = 64
 MIN_PAIRS = 32
 """Pairs of a real and a fake of which D's order says something."""
 
+MIN_TRAINING = 128
+"""Training images with which D's outputs on held-out ones are compared, at least: fewer are a sample of their own."""
+
 
 class RecentBatches:
     """The reals and fakes of the last rounds.
@@ -29,7 +32,7 @@ class RecentBatches:
 
     Attributes:
         full: the (real, fake) batches of the last rounds, without their graphs.
-        reduced: those before them as they are compared, float32 [n f] each.
+        reduced: those before them as they are compared, float32 [n f] each; none of data that this does not shrink.
         max_bytes: of all that are kept at full size, unless one batch has more.
     """
 
@@ -44,7 +47,9 @@ class RecentBatches:
         self.full = [*self.full, (real.detach(), fake.detach())][-most:]
         while len(self.full) > 1 and sum(images.nbytes for batch in self.full for images in batch) > self.max_bytes:
             of_real, of_fake = self.full.pop(0)
-            self.reduced.append((downsample(self._pixels(of_real)), downsample(self._pixels(of_fake))))
+            reduced = downsample(self._pixels(of_real)), downsample(self._pixels(of_fake))
+            if reduced[0].nbytes < of_real.nbytes:
+                self.reduced.append(reduced)
         self.reduced = self.reduced[len(self.full) + len(self.reduced) - most :] if len(self) > most else self.reduced
 
     def __len__(self) -> int:
@@ -79,17 +84,21 @@ def pieces(images: Tensor, n: int) -> Iterable[Tensor]:
     return [part for part in parts if len(part) == n] or parts
 
 
-class PooledAUC:
-    """How D ranks reals and fakes: of batches with few pairs the mean over as many probes as have enough."""
+class PooledMean:
+    """A quantity that few images say little about: the mean over as many probes as have enough.
 
-    def __init__(self) -> None:
-        self._sum, self._pairs = 0.0, 0
+    Args:
+        least: images, or pairs of them, that are enough.
+    """
 
-    def add(self, auc: float, pairs: int) -> float | None:
-        """The mean over all pairs since the last one; None while there are too few."""
-        self._sum, self._pairs = self._sum + auc * pairs, self._pairs + pairs
-        if self._pairs < MIN_PAIRS:
+    def __init__(self, least: int) -> None:
+        self._least, self._sum, self._n = least, 0.0, 0
+
+    def add(self, value: float, n: int) -> float | None:
+        """The mean over all images since the last one, of which these are n; None while there are too few."""
+        self._sum, self._n = self._sum + value * n, self._n + n
+        if self._n < self._least:
             return None
-        mean = self._sum / self._pairs
-        self._sum, self._pairs = 0.0, 0
+        mean = self._sum / self._n
+        self._sum, self._n = 0.0, 0
         return mean

@@ -2,13 +2,14 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ganvas.diagnosis.loops.keras_models import KerasModule
 from ganvas.diagnosis.signals import networks as signals
@@ -76,6 +77,21 @@ class Call:
         """With the same random numbers every time, so that noise and dropout make no difference."""
         with signals.preserve_state(self.network):
             return self.repeat()
+
+
+def called_weights(calls: Sequence[Call]) -> set[int]:
+    """The ids of the weights of all modules that the last call of each network calls, as far as it can be repeated."""
+    found = set[int]()
+    hook = register_module_forward_pre_hook(
+        lambda module, _: found.update(id(weight) for weight in module.parameters(recurse=False))
+    )
+    try:
+        for call in {id(call.network): call for call in calls}.values():
+            with suppress(Exception), torch.no_grad():
+                call.repeat_reproducibly()
+    finally:
+        hook.remove()
+    return found
 
 
 def autocast_now() -> dict[str, torch.dtype]:

@@ -15,6 +15,7 @@ from ganvas.diagnosis.loops.calls import (
     CallHook,
     Place,
     autocast_now,
+    called_weights,
     eagerly,
     find_images,
     has_batch_norm,
@@ -209,6 +210,18 @@ class ObservedNetworks:
         if calls and _differs_in_training(self.networks["G"]):
             values["wiring/G/eval"] = float(not any(call.training for call in calls))
         return values
+
+    def used_weights(self) -> dict[str, set[int]]:
+        """{network: the ids of the weights that the round used}, also of layers behind which the gradient is cut off.
+
+        Where some were not reached, and others were, the network is called again: those of modules that are not called
+        are of blocks that it will grow later.
+        """
+        used = dict[str, set[int]]()
+        for name, reached in self.seen.weights.items():
+            others = reached and {id(weight) for weight in self.networks[name].parameters()} - reached
+            used[name] = reached | called_weights(self.calls[name]) if others else reached
+        return used
 
     def _generated(self) -> list[Tensor]:
         """What G returned in the round."""

@@ -144,16 +144,16 @@ def _sums_to_zero(gradient: Tensor) -> bool:
 
 
 def read_classes(head: Tensor, k: int) -> Tensor:
-    """D's judgement in its logits of k classes, [n k …]: of two their difference, [n …].
+    """D's judgement in its logits of k classes, [n k …]: of two their difference, [n …]; others are judgements.
 
     Raises:
         LookupError: there are more, and which of them is that of fakes is not known.
     """
-    if k == 2 and head.dim() > 1 and head.shape[1] == 2:
+    if k == 1 or head.dim() < 2 or head.shape[1] != k:
+        return head
+    if k == 2:
         return head[:, 1] - head[:, 0]
-    if k > 1:
-        raise LookupError(f"D returns the logits of {k} classes: which of them is that of fakes is not clear. {ASK}")
-    return head
+    raise LookupError(f"D returns the logits of {k} classes: which of them is that of fakes is not clear. {ASK}")
 
 
 Reader = Callable[..., Any]

@@ -23,7 +23,7 @@ from ganvas.diagnosis.budget import PROBES, TimeBudget
 from ganvas.diagnosis.diagnosis import Diagnosis, verdict
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.loops.arguments import Images, Loss, Network, as_loss, check_data, check_networks, check_settings
-from ganvas.diagnosis.loops.batches import PooledAUC
+from ganvas.diagnosis.loops.batches import MIN_PAIRS, MIN_TRAINING, PooledMean
 from ganvas.diagnosis.loops.calls import last_layer
 from ganvas.diagnosis.loops.keras_fit import FitSampler, Latents, fit_callback, losses_in
 from ganvas.diagnosis.loops.keras_loop import KerasNetworks
@@ -86,7 +86,9 @@ class Probe(Displayed):
         self._losses: dict[str, list[Tensor]] = {}
         self._failed, self._said = 0, dict[str, str]()
         self._probe_due, self._looks = False, Counter[str]()
-        self._auc, self._is_critic_given, self._is_negative = PooledAUC(), critic is not None, False
+        least = {"D/auc": MIN_PAIRS, "D/held_auc": MIN_TRAINING, "D/overfit": MIN_TRAINING}
+        self._pooled = {name: PooledMean(n) for name, n in least.items()}
+        self._is_critic_given, self._is_negative = critic is not None, False
 
     @property
     def seconds(self) -> float:
@@ -248,7 +250,7 @@ class Probe(Displayed):
         self._flush_losses()
         with self._observed.repeating():
             of_loop = self._measure_loop()
-            values = of_loop | self._per_step(self._probe.measure(self._observed.seen.weights))
+            values = of_loop | self._per_step(self._probe.measure(self._observed.used_weights()))
             problems, vain = self._observed.problems()
         values = {name: value for name, value in values.items() if not name.startswith(vain)}
         self._said = {**{what: why for what, why in self._said.items() if what == "rounds"}, **problems}
@@ -263,13 +265,13 @@ class Probe(Displayed):
                 self._report(f"ganvas: step {self._steps}: {finding.describe()}")
 
     def _per_step(self, values: dict[str, float]) -> dict[str, float | None]:
-        """Updates as those of one step, where a round has several; D's order of reals and fakes of enough pairs."""
-        steps = {f"{name}/update": len(self._observed.seen.applied(name)) for name in "DG"}
+        """Updates as those of one step, where a round has several; D's order of images of enough of them."""
+        steps = {f"{name}/update": self._observed.seen.most_steps(name) for name in "DG"}
         measured = {name: value / max(1, steps.get(name, 1)) for name, value in values.items()}
-        if "D/auc" not in measured:
-            return {**measured}
         real, fake = self._observed.recent[-1]
-        return {**measured, "D/auc": self._auc.add(measured["D/auc"], len(real) * len(fake))}
+        training = sum(len(reals) for reals, _ in self._observed.recent)
+        n = {"D/auc": len(real) * len(fake), "D/held_auc": training, "D/overfit": training}
+        return measured | {name: self._pooled[name].add(measured[name], n[name]) for name in n if name in measured}
 
     def _measure_loop(self) -> dict[str, float | None]:
         """The gradients that are left in the weights, and how losses, gradients and optimisers are connected."""

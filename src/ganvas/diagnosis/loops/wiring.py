@@ -128,6 +128,10 @@ class Round:
         """The passes that each step of a network applied to it."""
         return [step.passes[name] for step in self.steps if name in step.passes]
 
+    def most_steps(self, name: str) -> int:
+        """The most steps of any one optimiser of a network: several may each move weights of their own."""
+        return max(Counter(step.optimiser for step in self.steps if name in step.passes).values(), default=1)
+
 
 def optimiser_signals(held: Collection[Collection[str]]) -> dict[str, float]:
     """wiring/optimisers and wiring/shared, from the networks of which each optimiser has weights.

@@ -115,16 +115,22 @@ def too_strong(history: History) -> Detection | None:
         since = auc.holds_since(auc.value > 0.995, 6)
         if since is None:
             return None
-        stretch = distance.after(since - 1e-9)
-        stuck = len(stretch) >= 3 and stretch.recent() > 0.8 * stretch.early() and is_poor(history)
         sure = not loss or loss.recent() < 0.1
-        if not (stuck and sure):
+        if not (_is_stuck(history, since) and sure):
             return None
         evidence = [f"D is right about {100 * auc.recent():.1f} % of all pairs", *distance_evidence(history)]
         if gradient:
             evidence.append(f"the gradient that reaches G is {three_digits(gradient.recent())}")
         return Detection(since, tuple(evidence))
-    return _never_wrong(history)
+    found = _never_wrong(history)
+    measured = bool(distance) and history.probes >= FEW_PROBES  # of small batches, where D's order is known late
+    return None if found and measured and not _is_stuck(history, found.since) else found
+
+
+def _is_stuck(history: History, since: float) -> bool:
+    """Whether the fakes are far from the reals, and have not come nearer since."""
+    stretch = history["distance"].after(since - 1e-9)
+    return len(stretch) >= 3 and stretch.recent() > 0.8 * stretch.early() and is_poor(history)
 
 
 def _never_wrong(history: History) -> Detection | None:

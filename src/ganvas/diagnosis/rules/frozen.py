@@ -40,7 +40,7 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
         moved = history[f"{network}/moved"]  # between the probes: it is not stepped in every round
         if len(update) < 2 or update.value.any() or moved.value.any():  # one that stopped has other reasons
             return None
-        if _may_begin(history, network):
+        if may_begin(history, network):
             return None
         evidence = [f"the relative update of {network}'s weights was exactly 0 in each of {len(update)} probes"]
         if gradient:
@@ -55,8 +55,10 @@ def frozen(network: Literal["D", "G"]) -> Callable[[History], Detection | None]:
     return detect
 
 
-def _may_begin(history: History, network: Literal["D", "G"]) -> bool:
-    """Whether a watched loop has only stepped the other network yet, and computed no loss of this one."""
+def may_begin(history: History, network: str) -> bool:
+    """Whether a watched loop has only moved the other network yet, and computed no loss of this one."""
+    if any(history[f"{network}/{of}"].value.any() for of in ("update", "moved")):
+        return False
     own, other = (history[f"wiring/{name}/steps"] for name in (network, "G" if network == "D" else "D"))
     losses, trainable = history[f"wiring/{network}/losses"], history["D/trainable"]
     if not other.value.any() or own.value.any() or losses.value.any():
@@ -156,7 +158,7 @@ G_FROZEN = Condition(
 )  # fmt: skip
 PARTLY_FROZEN = Condition(
     "layers frozen", "warning", "Some layers of {about} never change.", (("D/unchanged", "G/unchanged"),),
-    ("layers that are not in the optimiser", "layers that the forward pass does not use",
+    ("layers that are not in the optimiser", "a gradient that is cut off on its way: torch.no_grad() or .detach()",
      "rectifiers that output only zeros"),
     (Fix("compare the optimiser's parameters with network.parameters()", scope="loop"),
      Fix("lower the learning rate: large updates can leave rectifiers at zero", fixes.scaling_rates(0.1))),

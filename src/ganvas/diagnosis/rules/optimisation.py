@@ -1,5 +1,8 @@
 """Conditions of the optimisation: numbers that diverge, learning rates, a leak, a D that overfits."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ganvas.diagnosis.history import History, Series
@@ -78,13 +81,13 @@ def diverging(history: History) -> Detection | None:
     """Losses or logits far beyond what a probability needs, and far beyond what they were."""
     if is_critic(history):
         return None
-    if not history["D/auc"]:
+    if not history.probes:
         return next((found for name in LIMITS if (found := _growing(history, name))), None)
     for name in ("G/loss", "D/loss"):
         if not is_clamped(history, name) and (found := _grown(history[name], name, LIMITS[name])):
             return found
     for name, series in _distances(history).items():
-        if found := _grown(series, name, APART):
+        if found := _grown(series, name, APART, np.min):
             return found
     for network in ("D", "G"):
         update = of_one_step(history, network)
@@ -94,16 +97,21 @@ def diverging(history: History) -> Detection | None:
     return None
 
 
-def _grown(series: Series, name: str, limit: float) -> Detection | None:
+def _grown(
+    series: Series, name: str, limit: float, of_first: Callable[[np.ndarray], Any] = np.median
+) -> Detection | None:
     """Where probes are: what is far beyond the limit, and tenfold what it began at.
 
-    A loss may be a sum, or hold a term that is large from the start, as pix2pix's does.
+    A loss may be a sum, or hold a term that is large from the start, as pix2pix's does; logits have none.
+
+    Args:
+        of_first: the first five values -> what it began at.
     """
     series = series.finite()
     if len(series) < 3:
         return None
     size = np.abs(series.value)
-    began = max(float(np.median(size[:5])), 1.0)
+    began = max(float(of_first(size[:5])), 1.0)
     since = series.holds_since(size > max(limit, 10 * began))
     now = f"{name} is {three_digits(series.recent())}, and began at {three_digits(series.value[0])}"
     return None if since is None else Detection(since, (now,))

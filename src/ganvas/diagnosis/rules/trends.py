@@ -6,6 +6,7 @@ from ganvas.diagnosis.history import History
 from ganvas.diagnosis.rules import fixes
 from ganvas.diagnosis.rules.conditions import Condition, Detection, three_digits
 from ganvas.diagnosis.rules.fixes import PENALTY, Fix
+from ganvas.diagnosis.rules.frozen import may_begin
 from ganvas.diagnosis.rules.losses import is_critic
 from ganvas.diagnosis.rules.progress import distance_evidence, has_learned, is_poor, is_young
 from ganvas.diagnosis.rules.quality import (
@@ -121,7 +122,9 @@ def _rate_falls(history: History) -> bool:
 
 
 def early(history: History) -> Detection | None:
-    """A training that has only begun."""
+    """A training that has only begun, or that has not begun yet for one of the networks."""
+    if waits := next((network for network in ("D", "G") if may_begin(history, network)), ""):
+        return Detection(history.now, (f"{waits} has not been stepped yet",), summary=f"{waits} is not trained yet.")
     shown, rows = history.facts.shown, (len(times) for times, _ in history.columns.values())
     probes = history.probes or max(rows, default=0)
     least = PROBES if history["D/auc"] and history.facts.config is not None else 3

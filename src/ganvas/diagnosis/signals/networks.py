@@ -87,17 +87,17 @@ class WeightUpdate:
         known = self._earlier is not None and self._earlier.shape == self._sizes.shape
         return not torch.equal(self._earlier, self._sizes) if known else None  # type: ignore[arg-type]
 
-    def measure(self, name: str, reached: Collection[int] = ()) -> dict[str, float]:
+    def measure(self, name: str, used: Collection[int] = ()) -> dict[str, float]:
         """The update since.
 
         Args:
             name: D or G.
-            reached: the ids of the weights that a backward pass has reached, where that is known: those of blocks that
-                networks will grow later are not.
+            used: the ids of the weights that the update should change, where that is known: those of blocks that
+                networks will grow later are not among them.
 
         Returns:
             name/update: |Δθ| / |θ| of all weights that count together.
-            name/unchanged: the share of the network's tensors, of those that were reached, in which no weight changed
+            name/unchanged: the share of the network's tensors, of those that are used, in which no weight changed
                 at all; single numbers, such as a critic's last bias, do not count.
             name/moved: whether a weight has changed since the earlier probe.
         """
@@ -108,10 +108,8 @@ class WeightUpdate:
         counted = counted or [(now, before) for now, before, _ in weights]
         differences = [now.detach() - before for now, before in counted]
         update = get_total_norm(differences) / get_total_norm([before for _, before in counted]).clamp_min(1e-12)
-        of_reached = [
-            difference for difference, (now, _) in zip(differences, counted, strict=True) if id(now) in reached
-        ]
-        differences = of_reached or differences
+        of_used = [difference for difference, (now, _) in zip(differences, counted, strict=True) if id(now) in used]
+        differences = of_used or differences
         large = [difference for difference in differences if difference.numel() > 1] or differences
         unchanged = torch.stack([difference.count_nonzero() == 0 for difference in large])
         moved = {} if self.moved is None else {f"{name}/moved": float(self.moved)}
