@@ -433,7 +433,7 @@ def test_stop_leaves_a_complete_run_complete_with_its_earlier_evaluation(
     complete: tuple[Candidate, Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candidate, job = complete
-    assert interrupted_outcome(job, started=False) == Outcome(job, "", stopped=True)
+    assert interrupted_outcome(job) == Outcome(job, "", stopped=True)
     monkeypatch.setattr(measurements, "evaluate", lambda *_, **__: pytest.fail("evaluated after the stop"))
 
     def stopped_row() -> dict[str, Any]:

@@ -124,10 +124,10 @@ def _outcome(ray: Any, ref: Any, job: Job, stopping: bool) -> Outcome:
         problem = ray.get(ref)
         return Outcome(job, problem, stopped=stopping)
     except ray.exceptions.TaskCancelledError:
-        return interrupted_outcome(job, started=job.run.path.exists())
+        return interrupted_outcome(job)
     except ray.exceptions.RayError as error:
         if stopping:
-            return interrupted_outcome(job, started=job.run.path.exists())
+            return interrupted_outcome(job)
         reason = (str(error).strip().splitlines() or [""])[-1].strip()
         return lost_outcome(job, f"Ray ended it, {type(error).__name__}: {reason.rstrip('.')}.")
 

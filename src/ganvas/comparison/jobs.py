@@ -79,13 +79,13 @@ def is_complete(job: Job) -> bool:
         return False
 
 
-def interrupted_outcome(job: Job, *, started: bool = True) -> Outcome:
-    """The outcome of a job that the user stopped, or that had not `started` when the user stopped the comparison."""
+def interrupted_outcome(job: Job) -> Outcome:
+    """The outcome of a job that the user stopped, or that had no run yet when the user stopped the comparison."""
     if is_complete(job):
         return Outcome(job, "", stopped=True)
     nimg = saved_nimg(job.run)
     if nimg is None:
-        when = "before its first state was saved" if started else "before it started"
+        when = "before its first state was saved" if job.run.path.exists() else "before it started"
         return Outcome(job, f"interrupted {when}; the same command trains it", stopped=True)
     return Outcome(job, f"interrupted at {nimg / 1000:g} kimg; the same command resumes from there", stopped=True)
 

@@ -180,7 +180,7 @@ class _TrainingThread(threading.Thread):
             for child in self._running:
                 child.stop(at_once=self._at_once)
             while self._waiting:
-                self._queue(interrupted_outcome(self._waiting.popleft(), started=False))
+                self._queue(interrupted_outcome(self._waiting.popleft()))
         while self._waiting and len(self._running) < self._workers and self._may_start:
             job = self._waiting.popleft()
             if is_complete(job):
