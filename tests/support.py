@@ -127,7 +127,6 @@ def run_script(path: Path, **environment: str) -> subprocess.CompletedProcess[st
 
 PRELOADED = [
     "torch",
-    "torch._dynamo",  # which an optimiser of PyTorch imports: those of the lessons
     "ganvas.cli",
     "ganvas.training.start",
     "ganvas.comparison.comparison",
