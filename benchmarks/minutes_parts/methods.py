@@ -166,7 +166,8 @@ def _train_recipe(
     every = ["--snapshot-kimg", interval, "--keep-kimg", interval, "--evaluate-every", "0"]
     quiet = ["--no-plot", "--quiet", "--out", str(work), "--name", "run"]
     cpu = _run([*command, *options, *length, *every, *quiet], work, pictures.threads)
-    return " ".join([recipe, *knobs, *length]), list(_choose_snapshots(ganvas.Run(work / "run"), minutes, cpu))
+    asked = " ".join([recipe, *knobs, *length]).replace(f"{work.parent}{os.sep}", "")  # an origin without its place
+    return asked, list(_choose_snapshots(ganvas.Run(work / "run"), minutes, cpu))
 
 
 def _data_options(pictures: Pictures, work: Path) -> list[str]:
