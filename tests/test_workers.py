@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from filelock import FileLock
-from support import tiny
+from support import PRELOADED, time_limit, tiny
 
 from ganvas.comparison import worker, workers
 from ganvas.comparison.jobs import is_complete, saved_nimg
@@ -168,7 +168,7 @@ def run_comparison(path: str) -> None:
 @pytest.fixture
 def comparison() -> Iterator[ForkServerProcess]:
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["ganvas.comparison.workers"])
+    processes.set_forkserver_preload(PRELOADED)
     process = processes.Process(target=run_comparison, args=(str(Path("outcomes.json").resolve()),))
     process.start()
     yield process
@@ -242,6 +242,23 @@ def test_interrupt_between_outcomes_stops_at_once_and_saves_the_others() -> None
     outcomes.close()  # type: ignore[attr-defined]
     assert not worker_processes()
     assert [line["event"] for line in read_jsonl(jobs[1].run.path / "events.jsonl")] == ["interrupted"]
+
+
+@pytest.mark.slow
+def test_stop_whose_message_takes_longer_than_a_wait_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers.ProgressDisplay, "on_stop", lambda _: time.sleep(4 * workers._POLL_INTERVAL))
+    long = job("long", kimg=LONG, snapshot_kimg=10.0)
+
+    def stop() -> None:
+        wait_until(lambda: current_nimg(long.run.path))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    with time_limit(60), pytest.raises(KeyboardInterrupt, match="resumes from there"):
+        list(train_all([long], quiet=True))
+    stopping.join()
+    assert saved_nimg(long.run)
 
 
 @pytest.mark.slow

@@ -96,14 +96,14 @@ def _train_locally(
     jobs: Sequence[Job], workers: int, quiet: bool, meanwhile: Callable[[], object]
 ) -> Iterator[Outcome]:
     with ProgressDisplay(jobs, bar=workers > 1, quiet=quiet) as display, collect_stop_requests(display.on_stop) as stop:
-        trainings = _TrainingThread(jobs, workers, display, quiet)
+        trainings = _TrainingThread(jobs, workers, display, quiet, stop)
         trainings.start()
         try:
             trainings.started.wait()
             if any(not is_complete(job) for job in jobs):
                 with stop.end_block():
                     meanwhile()
-            while (outcome := trainings.next_outcome(stop)) is not None:
+            while (outcome := trainings.next_outcome()) is not None:
                 with stop.raise_in_block():
                     yield outcome
         finally:
@@ -119,8 +119,13 @@ class _TrainingThread(threading.Thread):
     trainings `train_alone`, one starts only while the caller waits for an outcome.
     """
 
-    def __init__(self, jobs: Sequence[Job], workers: int, display: ProgressDisplay, quiet: bool) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], workers: int, display: ProgressDisplay, quiet: bool, stop: StopRequests
+    ) -> None:
         super().__init__(name="ganvas-trainings", daemon=True)
+        # read by this thread: the caller's SimpleQueue.get waits for ever, in Python 3.11 at least, if the handler of
+        # a signal takes longer than the rest of the timeout
+        self._stop = stop
         self._waiting, self._running, self._workers = deque(jobs), list[_WorkerProcess](), workers
         self._display, self._quiet = display, quiet or workers > 1
         self._outcomes = SimpleQueue[Outcome | BaseException | None]()
@@ -129,17 +134,13 @@ class _TrainingThread(threading.Thread):
         self._stopping, self._at_once = False, False
         self.started = threading.Event()  # set when the first trainings have started
 
-    def next_outcome(self, stop: StopRequests) -> Outcome | None:
+    def next_outcome(self) -> Outcome | None:
         """Waits for the next outcome; None after the last one.
-
-        Args:
-            stop: once it is set, all trainings save their state and end.
 
         Raises:
             OSError: a process could not be started.
         """
         while True:
-            self._stopping |= bool(stop)
             self._processed = self._taken
             with suppress(Empty):
                 outcome = self._outcomes.get(timeout=_POLL_INTERVAL)
@@ -175,7 +176,7 @@ class _TrainingThread(threading.Thread):
 
     def _poll(self) -> None:
         """Starts waiting jobs up to the number of workers, stops all if requested, and collects those that ended."""
-        stopping = self._stopping
+        stopping = self._stopping or bool(self._stop)
         if stopping:
             for child in self._running:
                 child.stop(at_once=self._at_once)
