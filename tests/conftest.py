@@ -17,7 +17,8 @@ COSTLY = (
     "test_studio_explore_browser", "test_studio_lab_browser", "test_studio_compare_browser",
     "test_studio_style_browser", "test_studio_style", "test_distributed", "test_readme", "test_workers",
     "test_compilation", "test_watch_keras", "test_cluster", "test_fuzz", "test_kills", "test_quality", "test_package",
-    "test_report", "test_imports", "test_budget",
+    "test_report", "test_imports", "test_budget", "test_export_matrix", "test_keras_case", "test_environment",
+    "test_real", "test_gpu_script", "test_studio_lab", "test_threads",
 )  # fmt: skip
 """Files of few tests that take long: at the end, one of them would leave the other processes without tests."""
 
@@ -36,6 +37,23 @@ def _no_wait_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda fd: None)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _fork_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What `support.Fork` forks from: one in a process, which has imported what was named before its start.
+
+    Where several processes run the tests, it imports while the first of them run.
+    """
+    from multiprocessing import forkserver, set_forkserver_preload
+
+    from support import PRELOADED
+
+    set_forkserver_preload(PRELOADED)
+    if hasattr(request.config, "workerinput"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GANVAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+            forkserver.ensure_running()
 
 
 @pytest.fixture(autouse=True)
@@ -58,9 +76,9 @@ def _seed() -> None:
 @pytest.fixture(autouse=True)
 def _few_images_for_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shortens what a run does before its first round and at every snapshot, for speed."""
-    monkeypatch.setattr("ganvas.training.moment_fitting.IMAGES", 128)
-    monkeypatch.setattr("ganvas.training.state.STATISTICS_PASSES", 1)
-    monkeypatch.setattr("ganvas.training.estimate.TRIAL_ROUNDS", 1)
+    from support import shorten_statistics
+
+    shorten_statistics(monkeypatch)
 
 
 @pytest.fixture

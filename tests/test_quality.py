@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import tiny
+from support import shorten_statistics, tiny
 
 from ganvas import networks, sampling
 from ganvas.comparison.measurements import read_curves, read_trend
@@ -138,17 +138,23 @@ def test_measurement_waits_until_its_time_share_allows_it(tmp_path: Path, monkey
     assert measured
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of 0.2 kimg."""
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_statistics(patch)
+        return start.train(tiny(kimg=0.2), out=tmp_path_factory.mktemp("trained"), quiet=True)
+
+
 @pytest.mark.parametrize(("kimg", "count"), [(1.0, 250), (100.0, 500), (1000.0, 1400)])
 def test_number_of_images_follows_the_time_share(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kimg: float, count: int
+    trained: Run, monkeypatch: pytest.MonkeyPatch, kimg: float, count: int
 ) -> None:
     """At 0.1 s per kimg each kimg allows 5 ms of measurement; an image takes 1 ms."""
     monkeypatch.setattr(Trend, "seconds_per_image", lambda *_: 1e-3)
-    config = replace(tiny(kimg=0.2), evaluate_every=kimg)
-    run = start.train(config, out=tmp_path, quiet=True)
     images = open_images(DataOptions("digits"))
-    generator, _ = networks.build(config.network, Shape(1, 8, 8))
-    monitor, _ = build_monitor(run, images, round(1000 * kimg), seconds=100.0)
+    generator, _ = networks.build(trained.config.network, Shape(1, 8, 8))
+    monitor, _ = build_monitor(trained, images, round(1000 * kimg), seconds=100.0)
     monitor.measure(generator.eval, 1_000_000)  # a busy machine may leave it no time for so many
     assert monitor.describe(0.0)["count"] == count
 

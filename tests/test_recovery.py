@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import BATCH_NORM_IN_D, run_cli, tiny
+from support import BATCH_NORM_IN_D, run_cli, shorten_statistics, tiny
 
 import ganvas as package
 from ganvas.config import TrainConfig, replace
@@ -134,9 +134,20 @@ def test_stop_saves_the_state_and_names_the_reason(tmp_path: Path) -> None:
     assert checkpoint.load(resumed.state_file)[1]["nimg"] == 1200
 
 
+@pytest.fixture(scope="module")
+def rolled_back(tmp_path_factory: pytest.TempPathFactory) -> package.Run:
+    """An unstable run that was rolled back, trained to its end."""
+    torch.default_generator.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_statistics(patch)
+        return start.train(unstable(on_failure="rollback"), out=tmp_path_factory.mktemp("rolled-back"), quiet=True)
+
+
 @pytest.mark.parametrize("mode", ["rollback", "correct"])
-def test_failing_run_is_corrected(tmp_path: Path, mode: str) -> None:
-    run = start.train(unstable(on_failure=mode), out=tmp_path, quiet=True)
+def test_failing_run_is_corrected(tmp_path: Path, mode: str, rolled_back: package.Run) -> None:
+    run = rolled_back
+    if mode == "correct":
+        run = start.train(unstable(on_failure=mode), out=tmp_path, quiet=True)
     event = events(run, mode)[0]
     assert event["finding"]["name"] == "learning rate too high"
     assert event["changes"]["r1"] == event["changes"]["r2"] == R1_R2
@@ -150,9 +161,8 @@ def test_failing_run_is_corrected(tmp_path: Path, mode: str) -> None:
     assert "D/r1" in after[0]
 
 
-def test_rollback_goes_to_a_state_before_the_failure(tmp_path: Path) -> None:
-    run = start.train(unstable(on_failure="rollback"), out=tmp_path, quiet=True)
-    event = events(run, "rollback")[0]
+def test_rollback_goes_to_a_state_before_the_failure(rolled_back: package.Run) -> None:
+    event = events(rolled_back, "rollback")[0]
     assert event["to"] <= 1000 * event["finding"]["since"]
 
 
@@ -162,8 +172,10 @@ def test_run_is_stopped_after_the_last_recovery(tmp_path: Path, monkeypatch: pyt
         start.train(unstable(on_failure="correct", max_recoveries=1), out=tmp_path, quiet=True)
 
 
-def test_resumed_run_recovers_like_the_uninterrupted_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = start.train(unstable(on_failure="rollback"), out=tmp_path / "whole", quiet=True)
+def test_resumed_run_recovers_like_the_uninterrupted_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rolled_back: package.Run
+) -> None:
+    whole = rolled_back
     kill_at = events(whole, "rollback")[0]["nimg"] + 200
 
     from ganvas.training.state import TrainState
