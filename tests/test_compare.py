@@ -319,6 +319,15 @@ def test_invalid_options_are_refused_before_any_training(options: dict[str, Any]
     assert not Path("c").exists()
 
 
+def test_features_of_a_classifier_need_classes_and_no_weights(write_images: Callable[..., Path]) -> None:
+    unlabelled = str(write_images(30, 8, 8))
+    with pytest.raises(GanvasError, match="has no classes, so there is no classifier"):
+        compare_here(["small", "small:g_lr=1e-3"], features="classifier", data=unlabelled, kimg=0.04)
+    with pytest.raises(GanvasError, match="classifier"):
+        compare_here(["small", "small:g_lr=1e-3"], features="classifier", weights="some.pth", kimg=0.04)
+    assert not Path("c").exists()
+
+
 def test_what_is_chosen_for_a_recipe_is_said(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -291,6 +291,15 @@ def test_failed_training_counts_and_does_not_prevent_ranking() -> None:
     assert ranking(runs).sentence
 
 
+def test_a_training_that_could_not_be_evaluated_is_said_to_be_missing() -> None:
+    runs = rows(cnn=[4.0, 4.2, None], mlp=[1.0, 1.1, 1.2])
+    runs[2]["problem"] = "There is not enough memory."
+    found = ranking(runs)
+    assert found.tests[0].seeds == 2
+    remark = "cnn: 1 of 3 trainings could not be evaluated (seed 2: There is not enough memory.)."
+    assert found.remarks == (remark,)
+
+
 def test_only_inception_features_are_called_fid() -> None:
     runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
     assert "lowest FID" not in ranking(runs).sentence

@@ -186,6 +186,8 @@ def compare(
     if features is None:
         settings = dataclasses.replace(settings, features=_default_features(own, opened))
         settings.check()
+    elif settings.features == "classifier":
+        _check_classes(opened)
     path = make_comparison_folder(out, compared)
     with lock_comparison(path):
         plan = _make_plan(path, own, limit, seeds, auto, quiet)
@@ -300,6 +302,19 @@ def _default_features(candidates: Sequence[Candidate], data: Iterable[DataOption
         with suppress(GanvasError):  # data of a run that are missing are reported later
             labelled = all(open_images(options).classes > 1 for options in dict.fromkeys(data))
     return independence.default_features(seen, labelled=labelled)
+
+
+def _check_classes(data: Iterable[DataOptions]) -> None:
+    """Refuses images without classes, which no classifier can be trained on; missing data are reported later."""
+    for options in dict.fromkeys(data):
+        images = None
+        with suppress(GanvasError):
+            images = open_images(options)
+        if images is not None and images.classes < 2:
+            raise GanvasError(
+                f"{images.name} has no classes, so there is no classifier whose features could be compared.",
+                fix="--features eye, or a set with classes.",
+            )
 
 
 def _make_plan(

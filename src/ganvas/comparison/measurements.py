@@ -70,7 +70,7 @@ class EvaluationSettings:
         if self.count < MIN_IMAGES:
             raise GanvasError(f"--count is {self.count}.", expected=f"at least {MIN_IMAGES}, better 10000")
         device = str(select_device(self.device))
-        if self.features != "classifier":
+        if self.features != "classifier" or self.weights is not None:
             load_extractor(self.features, weights=None if self.weights is None else Path(self.weights), device=device)
 
 

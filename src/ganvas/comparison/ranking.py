@@ -193,10 +193,14 @@ def _remarks(names: Sequence[str], runs: Sequence[Row]) -> list[str]:
     for name in names:
         own = [run for run in runs if run["candidate"] == name]
         incomplete = [run for run in own if run["state"] != "complete"]
+        unmeasured = [run for run in own if run["state"] == "complete" and not run["evaluation"]]
         failing = [run for run in own if run["diagnosis"]["failures"]]
         if incomplete:
             problems = "; ".join(f"seed {run['seed']}: {run['problem']}" for run in incomplete)
             remarks.append(f"{name}: {len(incomplete)} of {len(own)} trainings did not finish ({problems}).")
+        if unmeasured:
+            problems = "; ".join(f"seed {run['seed']}: {run['problem']}" for run in unmeasured)
+            remarks.append(f"{name}: {len(unmeasured)} of {len(own)} trainings could not be evaluated ({problems}).")
         if failing:
             failures = ", ".join(sorted({f["name"] for run in failing for f in run["diagnosis"]["failures"]}))
             remarks.append(
