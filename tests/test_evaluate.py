@@ -19,11 +19,12 @@ from ganvas.data import DataOptions, ImageSet, open_images
 from ganvas.data.selection import assign_classes
 from ganvas.display import Paragraph
 from ganvas.errors import GanvasError
-from ganvas.evaluation import evaluation, measures, result
+from ganvas.evaluation import counting, evaluation, measures, reference_features, result
 from ganvas.evaluation.evaluation import evaluate
 from ganvas.evaluation.measure_groups import (
     ImageSample,
     MeasureGroup,
+    class_measures,
     measure_distances,
     measure_manifolds,
     measure_pixels,
@@ -34,9 +35,13 @@ from ganvas.evaluation.reference_features import Memo, extract_reference, open_r
 from ganvas.evaluation.result import find_differences
 from ganvas.evaluation.subject import share_by_name, subject_from_generator
 from ganvas.features import extractors
+from ganvas.features.extraction import Extractor
 from ganvas.networks import Shape
 from ganvas.runs import log
 from ganvas.training import start
+
+FLAT = Extractor("classifier", "", "none", lambda images: images.flatten(1).float()[:, :8])
+"""The first pixels as features, and no probabilities."""
 
 
 @pytest.fixture(scope="module")
@@ -322,6 +327,15 @@ def test_fewer_images_than_wanted_are_held_out(tmp_path: Path) -> None:
     assert "12 of 40 images are evaluated, as many as are held out (held, given): --held-out names more." in found.notes
     with pytest.raises(GanvasError, match=r"(?s)leave 5 images.*Fix: only 5 .* \(few, given\): --held-out"):
         evaluate_pixels(fakes, train, few)
+    with pytest.raises(GanvasError, match=r"(?s)few has 5 images to compare with.*at least 10 on each side"):
+        evaluate_pixels(fakes, few, held)
+
+
+def test_real_images_in_colours_are_not_made_grey_for_a_grey_generator(write_images: Callable[..., Path]) -> None:
+    run = start.train(tiny(write_images(40, 8, 8), kimg=0.02), quiet=True)
+    colours = write_images(40, 8, 8, 3)
+    with pytest.raises(GanvasError, match=r"(?s)has images of .*3.*; this generator draws .*one number of channels"):
+        evaluate(run.path, against=str(colours), quick=True, device="cpu", quiet=True)
 
 
 def test_own_network_is_never_taken_for_one_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,6 +425,41 @@ def test_modes_of_stacked_digits_are_counted_channel_by_channel(
     assert evenness.baseline is not None
     assert 600 < modes.value < modes.baseline
     assert evenness.value > evenness.baseline
+    real = open_reference(DataOptions("stacked-mnist:digits"), 1000)
+    made: list[object] = []
+    monkeypatch.setattr(reference_features, "counting_classifier", lambda *_, **__: made.append("counter"))
+    monkeypatch.setattr(reference_features, "reference_classifier", lambda *_, **__: FLAT)
+    extract_reference(real, 100, "classifier", None, "cpu", Memo(), quick=True)
+    assert made, "modes are counted digit by digit, also with the features of a classifier of the 1,000 classes"
+
+
+def test_digits_of_ones_own_without_a_test_split_are_counted_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = open_images(DataOptions("digits"))
+    np.savez(tmp_path / "own.npz", images=digits.images[:300].transpose(0, 2, 3, 1), labels=digits.labels[:300])  # type: ignore[index]
+    monkeypatch.setattr("ganvas.data.stacked._DRAWS", {"train": (40, 1000), "test": (40, 1001)})
+    asked: list[tuple[int, object]] = []
+    monkeypatch.setattr(
+        counting, "classifier_extractor", lambda train, test, **_: asked.append((len(train), test)) or FLAT
+    )
+    real = open_reference(DataOptions(f"stacked-mnist:{tmp_path / 'own.npz'}"), 1000)
+    found = counting.counting_classifier(real)
+    assert found is not None
+    assert (found.name, asked) == ("classifier of each channel", [(300, None)])
+
+
+def test_classifier_score_does_not_depend_on_the_order_of_the_images() -> None:
+    """Folders are listed class by class, and consecutive images make the splits of the score."""
+    sure = np.full((600, 6), 0.01, np.float32) + 0.94 * np.repeat(np.eye(6, dtype=np.float32), 100, axis=0)
+    images, features = np.zeros((600, 1, 8, 8), np.uint8), np.zeros((600, 4), np.float32)
+    by_class, shuffled = (
+        ImageSample(features, images, sure[order])
+        for order in (np.arange(600), np.random.default_rng(1).permutation(600))
+    )
+    first, second = (class_measures(None)([one], by_class)[0]["score"] for one in (by_class, shuffled))
+    assert first == pytest.approx(second, rel=0.02)
+    assert first > 4
 
 
 @pytest.mark.slow

@@ -47,6 +47,15 @@ def test_independent_samples_are_not_flagged() -> None:
     assert measure_memorisation(INDEPENDENT[::-1], TRAIN, HELD_OUT).c_t == pytest.approx(found.c_t)
 
 
+@pytest.mark.parametrize("m", [50, 100, 200])
+def test_share_of_copies_is_a_hundredth_without_copying_also_of_few_held_out_images(m: int) -> None:
+    shares = [
+        measure_memorisation(cluster_samples(m, 3 * i), TRAIN, cluster_samples(m, 3 * i + 1), 1).copies
+        for i in range(1, 61)
+    ]
+    assert np.mean(shares) == pytest.approx(max(0.01, 1 / (m + 1)), abs=0.004)
+
+
 def test_without_held_out_images_each_training_image_is_left_out_in_turn() -> None:
     with_repeats = np.concatenate([TRAIN, TRAIN[:5]])
     found = compare_with_training(INDEPENDENT, TrainingFeatures(with_repeats, None), 4)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ganvas.data import DataOptions, open_images
-from ganvas.data.selection import size_of
+from ganvas.data.selection import open_test_split, size_of
 from ganvas.data.stacked import NAME as STACKED
 from ganvas.evaluation.reference import Reference
 from ganvas.features.classifier import classifier_extractor
@@ -38,8 +38,9 @@ def reference_classifier(real: Reference, *, progress: bool = False) -> Extracto
 
 def _digit_classifier(real: Reference, progress: bool) -> Extractor:
     source = real.source.removeprefix(STACKED).removeprefix(":") or "mnist"
-    train, test = (open_images(DataOptions(source, split, size_of(real.train), 1)) for split in ("train", "test"))
-    return classifier_extractor(train, test, progress=progress)
+    options = DataOptions(source, "train", size_of(real.train), 1)
+    train = open_images(options)
+    return classifier_extractor(train, open_test_split(options, train), progress=progress)
 
 
 def _per_channel(one: Extractor) -> Extractor:

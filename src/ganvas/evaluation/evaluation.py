@@ -120,6 +120,12 @@ def evaluate(
     reference, subject = _open(what, against, held_out, count, truncation, device, memo)
     wanted = min(count, subject.count or count)
     n = min(wanted, len(reference.held_out_rows))
+    if len(reference.train_rows) < MIN_IMAGES:
+        raise GanvasError(
+            f"{reference.train.name} has {len(reference.train_rows)} images to compare with.",
+            expected=f"at least {MIN_IMAGES} on each side, better thousands",
+            fix="name more real images.",
+        )
     if n < MIN_IMAGES:
         raise GanvasError(
             f"{subject.name} and {reference.train.name} leave {n} images to compare.",
@@ -234,10 +240,17 @@ def _open(
             )
         options = trained
     else:
-        options = DataOptions(against, "train", f"{shape.height}x{shape.width}", shape.channels)  # type: ignore[arg-type]
+        channels = shape.channels if shape.channels > 1 else None  # as above
+        options = DataOptions(against, "train", f"{shape.height}x{shape.width}", channels)  # type: ignore[arg-type]
     reference = open_reference_once(options, count, kept, held_out)
     if (found := reference.train.images.shape[1:]) != shape[:3]:
         drawn = _format_shape(shape[:3])
+        if against is not None:
+            raise GanvasError(
+                f"{against} has images of {_format_shape(found)}; this generator draws {drawn}.",
+                expected="one number of channels on both sides",
+                fix="name grey images, or a generator that draws colours.",
+            )
         raise GanvasError(
             f"{options.source} has images of {_format_shape(found)} now; this generator draws {drawn}.",
             expected="the images that it was trained on",

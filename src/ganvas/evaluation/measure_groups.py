@@ -179,8 +179,9 @@ def class_measures(shares: np.ndarray | None) -> MeasureGroup:
         }
         if coverage.kl_real is not None:
             values["kl_real"] = coverage.kl_real
-        if sample.probabilities.ndim == 2:
-            values["score"] = metrics.inception_score(sample.probabilities, splits=min(10, len(sample)))
+        if sample.probabilities.ndim == 2:  # held-out images may be sorted by class, which the splits must not be
+            shuffled = np.random.default_rng(SEED).permutation(sample.probabilities)
+            values["score"] = metrics.inception_score(shuffled, splits=min(10, len(sample)))
         return values
 
     return lambda samples, _: [measure(sample) for sample in samples]

@@ -42,7 +42,7 @@ MEASURES = {
     "fine_detail": Measure("fine detail: spectrum error, dB", "lower", "after Durall et al. 2020", has_ratio=False),
     "layout": Measure("layout: Fréchet distance at 8×8", "lower", ""),
     "ms_ssim": Measure("MS-SSIM between images", "as real", "Odena et al. 2017"),
-    "score": Measure("classifier score", "higher", "Salimans et al. 2016", "Inception score"),
+    "score": Measure("classifier score", "higher", "Salimans et al. 2016"),
     "modes": Measure("classes generated", "higher", "Metz et al. 2017"),
     "rarest": Measure("rarest class, share", "higher", ""),
     "kl_uniform": Measure("classes: KL from uniform", "lower", "Srivastava et al. 2017", has_ratio=False),

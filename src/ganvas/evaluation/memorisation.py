@@ -33,7 +33,8 @@ class Memorisation:
         fake_distance: median distance from a fake to its nearest training image.
         held_out_distance: the same for held-out images.
         ratio: fake_distance / held_out_distance; 1 without copying, towards 0 for copies.
-        copies: share of fakes at most as far from training as the nearest 1 % of the held-out images; 0.01 expected.
+        copies: share of fakes at most as far from training as the nearest 1 % of the held-out images; 0.01 expected, of
+            m < 99 held-out images 1 / (m + 1).
         authenticity: share of fakes farther from their nearest training image than that image is from its own nearest
             (Alaa et al. 2022, as dgm-eval's AuthPct); low is copying. The value without copying depends on the data.
         c_t: C_T (Meehan et al. 2020); within ±3 without copying, ≪ 0 is copying, ≫ 0 fakes far from all data. None if
@@ -170,7 +171,7 @@ def compare_with_training(fake: np.ndarray, real: TrainingFeatures, n_pairs: int
         fake_distance=fake_distance,
         held_out_distance=held_out_distance,
         ratio=fake_distance / held_out_distance,
-        copies=float((distances <= np.quantile(real.held_out_distances, 0.01)).mean()),
+        copies=float((distances <= np.quantile(real.held_out_distances, 0.01, method="weibull")).mean()),
         authenticity=float((distances > _distance_within_training(train, indices)).mean()),
         c_t=copying_statistic(fake, real),
         pairs=np.stack([closest, indices[closest]], axis=1),

@@ -34,7 +34,8 @@ class NearCopies:
 
     Attributes:
         share: of the images, 0 to 1.
-        expected: the share of the training images that would be called a near-copy of another one.
+        expected: the share of the training images that would be called a near-copy of another one, unmirrored: a set
+            that holds each image mirrored too must not hide that they are copied.
         pairs: int64 [p 2], rows (image, training image), the closest first, also of images that are no near-copies.
     """
 

@@ -108,7 +108,8 @@ def extract_reference(
 
     def make() -> ReferenceFeatures:
         seen = _choose_extractor(extractor, file, real, device, progress)
-        counts = seen.name == "classifier" and not seen.spec
+        stacked = real.train.metadata.get("format") == STACKED  # its digits are counted one by one
+        counts = seen.name == "classifier" and not seen.spec and not stacked
         counting = seen if counts else counting_classifier_once(real, memo, progress)
         held = subsample(real.held_out_rows, n)
         rival = make_sample(

@@ -45,7 +45,7 @@ class Evaluation(Displayed):
         """The measure; its title is FID or KID only with the features of the official Inception network."""
         measure = MEASURES[name]
         features = self.protocol["features"]
-        official = features["extractor"] == "inception" and "network" not in features and name != "score"
+        official = features["extractor"] == "inception" and "network" not in features
         return replace(measure, title=measure.inception_title) if official and measure.inception_title else measure
 
     def is_independent(self, name: str) -> bool:

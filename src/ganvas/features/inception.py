@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ganvas.data import to_uint8
 from ganvas.data.cached.cache_files import hash_file
@@ -20,7 +18,7 @@ WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 
 def inception_extractor(weights: Path | None, device: str = "cpu") -> Extractor:
-    """The extractor of FID, KID and IS (Heusel et al. 2017): uint8 images resized to 299×299 as TensorFlow 1 does.
+    """The extractor of FID and KID (Heusel et al. 2017): uint8 images resized to 299×299 as TensorFlow 1 does.
 
     Args:
         weights: the file of torch-fidelity's release v0.2.0; its SHA-256 is checked before it is loaded.
@@ -58,9 +56,5 @@ def inception_extractor(weights: Path | None, device: str = "cpu") -> Extractor:
             images = to_uint8(to_rgb(images.float() / 127.5 - 1))
         return network(images.to(target))[0].float().cpu()
 
-    def predict_probabilities(features: np.ndarray) -> np.ndarray:
-        """As torch-fidelity's "logits_unbiased": the last layer without its bias."""
-        return F.softmax(torch.from_numpy(features) @ network.fc.weight.float().cpu().T, dim=1).numpy()
-
     resize = "to 299×299 as TensorFlow 1 (torch-fidelity)"
-    return Extractor("inception", found[:16], resize, extract, predict_probabilities=predict_probabilities)
+    return Extractor("inception", found[:16], resize, extract)
