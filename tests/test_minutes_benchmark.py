@@ -155,10 +155,16 @@ def test_the_report_shows_spread_ratios_curves_and_pictures(tmp_path: Path) -> N
 
 
 def test_the_report_says_what_differs_between_cells(tmp_path: Path) -> None:
+    from minutes_parts.methods import SPEED
     from minutes_parts.report import equal_quality, group, write_report
 
     own, rival = make_result("fast", 10, 0, {1: 1000, 10: 10}), make_result("dcgan", 30, 0, {10: 140, 30: 100})
     assert "another processor" not in equal_quality(group([own, rival]))
+    own["machine"][SPEED], rival["machine"][SPEED] = 60.0, 55.0
+    assert "another processor" not in equal_quality(group([own, rival]))
+    rival["machine"][SPEED] = 30.0
+    assert "| `dcgan`, 30 min † | VGG-19 | 100 |" in equal_quality(group([own, rival])), "of the same name"
+    rival["machine"][SPEED] = 60.0
     rival["machine"]["processor"] = "an older CPU"
     rival["diagnosis"] = ["failure: D is too weak."]
     assert "| `dcgan`, 30 min † | VGG-19 | 100 |" in equal_quality(group([own, rival]))

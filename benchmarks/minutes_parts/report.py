@@ -2,13 +2,13 @@
 
 import os
 import statistics
-from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from minutes_parts.curves import best_point, first_to_reach, mean_curve
 from minutes_parts.judges import JUDGES
+from minutes_parts.methods import SPEED
 
 from ganvas.files import write_text
 
@@ -17,6 +17,9 @@ Groups = dict[tuple[str, float], Cells]
 """(method, minutes) -> its cells, one for each seed."""
 
 ANOTHER_PROCESSOR = "†"
+
+ONE_SPEED = 1.25
+"""Processors whose measured speeds differ by a larger factor are different ones, whatever their names."""
 
 OWN = "fast"
 IN_EVERY_TABLE = {"minutes", "seconds", "cpu_seconds", "images", *JUDGES}
@@ -144,9 +147,9 @@ def equal_quality(groups: Groups) -> str:
     """How long `fast` takes to what each other method has reached at its best, and how far it is after its minutes."""
     own = {minutes: cells for (method, minutes), cells in groups.items() if method == OWN}
     lines = []
-    processors = _processors(cell for cells in own.values() for cell in cells)
+    all_own = [cell for cells in own.values() for cell in cells]
     for (method, minutes), cells in groups.items():
-        length = f"{minutes:g} min" if processors == _processors(cells) else f"{minutes:g} min {ANOTHER_PROCESSOR}"
+        length = f"{minutes:g} min" if _on_one_processor(all_own, cells) else f"{minutes:g} min {ANOTHER_PROCESSOR}"
         for judge in JUDGES:
             curve, curves = mean_curve(cells, judge), [mean_curve(runs, judge) for runs in own.values()]
             if method == OWN or not curve or not curves:
@@ -174,8 +177,11 @@ def equal_quality(groups: Groups) -> str:
     ])  # fmt: skip
 
 
-def _processors(cells: Iterable[dict[str, Any]]) -> set[str]:
-    return {cell["machine"]["processor"] for cell in cells}
+def _on_one_processor(ours: Cells, theirs: Cells) -> bool:
+    """Whether both are of the same processors, by their names, and by their speed where it was measured."""
+    names, others = ({cell["machine"]["processor"] for cell in cells} for cells in (ours, theirs))
+    speeds = [cell["machine"][SPEED] for cell in (*ours, *theirs) if SPEED in cell["machine"]]
+    return names == others and max(speeds, default=0.0) <= ONE_SPEED * min(speeds, default=0.0)
 
 
 def show_grids(groups: Groups, relative: str) -> str:
