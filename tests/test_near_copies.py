@@ -114,10 +114,25 @@ def test_nearest_training_images_of_one_also_mirrored() -> None:
     pixels = TrainingPixels.from_images(train)
     assert pixels is not None
     for image in (train[5], train[5][..., ::-1]):
-        rows, distances = pixels.nearest(image, 4)
+        rows, distances, ratio = pixels.nearest(image, 4)
         assert len(rows) == len(set(rows)) == 4
         assert rows[0] == 5
         assert distances[0] == pytest.approx(0, abs=1e-6)
         assert list(distances) == sorted(distances)
         assert distances[1] > 0.5
+        assert ratio == pytest.approx(0, abs=1e-5)
     assert len(pixels.nearest(train[3], 99)[0]) == 19  # of equal ones one
+
+
+def test_an_image_is_a_copy_also_where_the_set_holds_its_mirror_image() -> None:
+    train = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), np.uint8)
+    train[8] = train[5][..., ::-1]
+    pixels = training_pixels(train)
+    for image in (train[5], train[8]):
+        rows, distances, ratio = pixels.nearest(image, 4)
+        assert set(rows[:2]) == {5, 8}
+        assert list(distances[:2]) == pytest.approx([0, 0], abs=1e-6)
+        assert ratio <= 0.5
+        assert ratio == pixels.nearest(image, 1)[2]
+    assert pixels.find(train[[5, 8]], 2).share == 1
+    assert pixels.nearest(np.random.default_rng(1).integers(0, 256, (1, 8, 8), np.uint8), 4)[2] > 0.5

@@ -1,6 +1,7 @@
 """A studio that runs for tests, what its pages may do, and how a file is dropped on one."""
 
 import base64
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 JOB: dict[str, Any] = {"id": "1", "state": "running", "run": None, "output": "", "result": None, "error": None}
 """A command that goes on, as the server tells of it."""
+
+JOBS = re.compile(r"/api/jobs\?id=")
+"""The address at which a page asks for the job that it waits for."""
 
 SETTLED = """async () => {
     await new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100));

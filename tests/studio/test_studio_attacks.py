@@ -15,6 +15,7 @@ from ganvas.studio import app, files, peers, streams
 from ganvas.studio.answers import Refusal
 from ganvas.studio.folders import Folders
 from ganvas.studio.places import find_origin, find_run
+from ganvas.studio.streams import _RunNews
 from ganvas.studio.training import MAX_STARTS, reserve
 
 
@@ -46,13 +47,32 @@ def test_a_run_has_one_key_and_one_that_was_uploaded_is_not_listed(served: Serve
     assert keys(served) == {"0/a"}
 
 
+def test_a_run_that_was_uploaded_is_not_said_to_be_gone_while_it_is_there(served: Served, runs: Path) -> None:
+    sent = make_run(runs / "uploads", "sent", lines=1)
+    news = _RunNews(served.studio, "0/uploads/sent", "").news
+    assert [event.split()[1] for event in news()] == [b"card"]
+    served.studio.runs.look()
+    assert news() == []
+    sent.rename(runs.parent / "sent")
+    assert news() == [b"event: gone\ndata: {}\n\n"]
+    assert news() == []
+    (runs.parent / "sent").rename(sent)
+    first, *others = news()
+    assert b"event: reset" in first
+    assert [event.split()[1] for event in others] == [b"card"]
+    assert news() == []
+
+
 def test_files_of_a_run_that_lie_elsewhere_are_not_read(served: Served, runs: Path) -> None:
-    for name in ("config.json", "stats.jsonl", "snapshots"):
+    for name in ("config.json", "stats.jsonl", "metrics.jsonl", "snapshots"):
         run = make_run(runs, f"linked-{name}")
         there = run / name
         there.rmdir() if there.is_dir() else there.unlink(missing_ok=True)
         there.symlink_to(runs.parent / "elsewhere" / "secret" / name)
-        for path in ("/api/run?", "/api/run/curves?", "/api/run/stream?", "/api/run/file?name=reals.png&"):
+        for path in (
+            "/api/run?", "/api/run/curves?", "/api/run/stream?", "/api/run/file?name=reals.png&",
+            "/api/run/diagnosis?", "/api/neighbours?", "/api/knobs?",
+        ):  # fmt: skip
             assert served.get(f"{path}run=0/{run.name}").status == 403
     assert keys(served) == {"0/a"}
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, ViewportSize, expect
-from studio_site import HOSTILE, JOB, SETTLED, Site, Watch, drop
+from studio_site import HOSTILE, JOB, JOBS, SETTLED, Site, Watch, drop
 
 pytestmark = pytest.mark.slow
 
@@ -267,8 +267,8 @@ def test_an_estimate_is_shown_only_beside_the_settings_that_it_is_of(visit: Visi
     done = JOB | {"state": "done", "result": ESTIMATE}
     estimate, shown = page.get_by_role("button", name="Estimate"), page.locator(".estimate")
     page.route("**/api/estimate", partial(Route.fulfill, status=202, json=JOB))
-    page.route("**/api/jobs", lambda route: held.append(route))
-    with page.expect_request("**/api/jobs"):
+    page.route(JOBS, lambda route: held.append(route))
+    with page.expect_request(JOBS):
         estimate.click()
     page.locator("#length").fill("500")
     expect(page.locator(".training-side .data-wait")).to_have_count(0)
@@ -303,14 +303,48 @@ def test_enter_right_after_a_length_starts_a_training_whose_end_without_a_run_is
     assert len(started) == 1
 
 
+def test_a_training_that_the_server_has_forgotten_has_ended(visit: Visit, watch: Watch) -> None:
+    watch.refusals = {404}
+    page = visit("/data?data=digits")
+    page.route("**/api/train", partial(Route.fulfill, status=202, json=JOB | {"output": "last"}))
+    page.route(JOBS, partial(Route.fulfill, status=404, json={"error": {"what": "There is no job '1'."}}))
+    expect(page.locator(".training-side code")).to_be_visible()
+    page.get_by_role("button", name="Start the training").click()
+    failure = page.locator(".training-side .error-box")
+    expect(failure).to_contain_text("The training ended before its run was made.")
+    expect(failure).to_contain_text("last")
+
+
+SHOW = """(isShown) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => !isShown });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""As the browser tells a page of its tab that another one is chosen, or it again."""
+
+
+def test_a_page_that_was_hidden_asks_anew_which_runs_there_are_and_who_it_is(visit: Visit) -> None:
+    page, held = visit("/"), list[Route]()
+    cards, lost = page.locator(".run-card"), page.locator(".lost")
+    expect(cards.first).to_be_visible()
+    page.evaluate(SHOW, False)
+    expect(lost).to_have_count(0)
+    page.route("**/api/runs", lambda route: held.append(route))
+    with page.expect_request("**/api/session"), page.expect_request("**/api/runs"):
+        page.evaluate(SHOW, True)
+    page.wait_for_timeout(500)  # what a stream begins with has come
+    expect(lost).to_have_count(0)
+    held[0].fulfill(json={"runs": [], "bytes": 0})  # a server that was started again tells of none that went
+    expect(cards).to_have_count(0)
+
+
 def test_a_training_that_was_started_leads_to_its_run_only_where_it_is_waited_for(visit: Visit, site: Site) -> None:
     page, held = visit("/quiz"), list[Route]()
     page.route("**/api/runs", partial(Route.fulfill, json={"runs": [], "bytes": 0}))
     page.route("**/api/runs/stream", lambda route: None)  # never answered
     page.route("**/api/train", partial(Route.fulfill, status=202, json=JOB))
-    page.route("**/api/jobs", lambda route: held.append(route))
+    page.route(JOBS, lambda route: held.append(route))
     page.get_by_role("link", name="Runs", exact=True).click()
-    with page.expect_request("**/api/jobs"):
+    with page.expect_request(JOBS):
         page.get_by_role("button", name="Train on digits").click()
     page.get_by_role("link", name="Quiz", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Questions on the lessons")

@@ -14,9 +14,11 @@ from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, Route, expect
-from studio_site import HOSTILE, JOB, Site, Watch
+from serving import PIXEL, make_run
+from studio_site import HOSTILE, JOB, JOBS, Site, Watch
 
 from ganvas.runs.lock import lock_run
+from ganvas.runs.log import drop_lines_after
 
 pytestmark = pytest.mark.slow
 
@@ -185,8 +187,8 @@ def test_a_page_that_was_left_asks_no_longer_whether_its_run_trains(visit: Visit
         route.fulfill(json={"jobs": [JOB]})
 
     page.route("**/api/resume", partial(Route.fulfill, status=202, json=JOB))
-    page.route("**/api/jobs", tell)
-    with page.expect_request("**/api/jobs"):
+    page.route(JOBS, tell)
+    with page.expect_request(JOBS):
         page.get_by_role("button", name="Go on").click()
     page.get_by_role("link", name="Runs", exact=True).first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
@@ -238,7 +240,7 @@ def test_findings_that_are_drawn_anew_keep_the_focus_and_what_was_started(visit:
     page, held = visit("/diagnose"), list[Route]()
     page.route(re.compile("/api/run/diagnosis"), diagnose)
     page.route("**/api/train", partial(Route.fulfill, status=202, json=JOB))
-    page.route("**/api/jobs", lambda route: held.append(route))
+    page.route(JOBS, lambda route: held.append(route))
     page.goto("/run?run=0/found")
     finding, slider = page.locator("#finding-plateau"), page.get_by_role("slider", name="Images shown")
     start = finding.get_by_role("button", name="Start a run with this")
@@ -248,7 +250,7 @@ def test_findings_that_are_drawn_anew_keep_the_focus_and_what_was_started(visit:
     slider.evaluate(go, "0")
     expect(finding).to_contain_text("of a part")
     expect(finding.locator("summary")).to_be_focused()
-    with page.expect_request("**/api/jobs"):
+    with page.expect_request(JOBS):
         start.click()
     slider.evaluate(go, "")
     expect(finding).to_contain_text("of the whole run")
@@ -258,6 +260,29 @@ def test_findings_that_are_drawn_anew_keep_the_focus_and_what_was_started(visit:
     held[0].fulfill(json={"jobs": [JOB | {"run": "0/found"}]})
     page.wait_for_timeout(300)
     assert "/quiz" in page.url
+
+
+def test_a_slider_that_rests_at_many_places_asks_for_one_diagnosis_at_a_time(visit: Visit, site: Site) -> None:
+    shutil.copytree(site.runs / HOSTILE, site.runs / "rested")
+    page, held = visit("/diagnose"), list[Route]()
+    page.route(re.compile(r"/api/run/diagnosis\?(?!.*until=)"), diagnose)
+    page.route(re.compile(r"/api/run/diagnosis\?.*until="), lambda route: held.append(route))
+    page.goto("/run?run=0/rested")
+    expect(page.locator("#finding-plateau")).to_be_visible()
+    slider = page.get_by_role("slider", name="Images shown")
+    go = "(slider, place) => { slider.value = place; slider.dispatchEvent(new Event('input')); }"
+    with page.expect_request(re.compile("until=100$")):
+        slider.evaluate(go, "100")
+    for place in ("200", "300", "400", "500"):
+        slider.evaluate(go, place)
+        page.wait_for_timeout(400)  # longer than the page waits before it asks
+    assert len(held) == 1
+    with page.expect_request(re.compile("until=500$")):
+        diagnose(held[0])
+    page.wait_for_timeout(400)
+    assert [route.request.url.rpartition("=")[2] for route in held] == ["100", "500"]
+    diagnose(held[1])
+    expect(page.locator("#finding-plateau")).to_contain_text("of a part")
 
 
 def test_new_lines_and_grids_come_while_the_page_is_open(visit: Visit, site: Site) -> None:
@@ -463,6 +488,42 @@ def test_a_run_that_is_removed_while_its_page_is_open_is_said_to_be(visit: Visit
     shutil.rmtree(run)
     expect(page.locator(".run-state")).to_have_text("removed")
     expect(page.get_by_role("button", name="Evaluate")).to_be_hidden()
+
+
+def test_a_run_that_is_trained_again_under_its_name_takes_the_place_of_the_one_before(
+    visit: Visit, watch: Watch, site: Site
+) -> None:
+    watch.refusals = {404}  # what the page asks for while there is none
+    run, other = (make_run(folder, "again", lines=lines) for folder, lines in ((site.runs, 3), (site.data, 1)))
+    (run / "fakes000003.png").write_bytes(PIXEL)
+    page = visit("/diagnose")
+    page.route(re.compile("/api/run/diagnosis"), diagnose)
+    page.goto("/run?run=0/again")
+    state, caption = page.locator(".run-state"), page.locator(".hero-caption")
+    expect(caption).to_have_text("Generated at 3 kimg")
+    run.rename(site.data / "before")
+    expect(state).to_have_text("removed")
+    other.rename(run)
+    expect(caption).to_have_text("Generated at 0 kimg")
+    expect(state).not_to_have_text("removed")
+    expect(page.locator(".timeline-slider")).to_have_attribute("max", "1000")
+    shutil.rmtree(site.data / "before")
+
+
+def test_a_log_that_is_written_anew_takes_its_grids_and_its_length_with_it(visit: Visit, site: Site) -> None:
+    run = make_run(site.runs, "shortened", lines=5)
+    for kimg in (3, 5):
+        (run / f"fakes{kimg:06d}.png").write_bytes(PIXEL)
+    page = visit("/diagnose")
+    page.route(re.compile("/api/run/diagnosis"), diagnose)
+    page.goto("/run?run=0/shortened")
+    slider, caption = page.locator(".timeline-slider"), page.locator(".hero-caption")
+    expect(caption).to_have_text("Generated at 5 kimg")
+    expect(slider).to_have_attribute("max", "5000")
+    (run / "fakes000005.png").unlink()
+    drop_lines_after(run / "stats.jsonl", 3000)  # as a training does that goes on from there
+    expect(caption).to_have_text("Generated at 3 kimg")
+    expect(slider).to_have_attribute("max", "3000")
 
 
 def test_the_document_of_a_page_names_each_module_that_the_page_needs(visit: Visit, long_run: Path) -> None:

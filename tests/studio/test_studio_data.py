@@ -28,6 +28,7 @@ from ganvas.studio import data, diagnosis, places, work, worker
 from ganvas.studio.answers import Refusal, refuse
 from ganvas.studio.app import Studio
 from ganvas.studio.folders import Folders
+from ganvas.studio.runs import Runs
 from ganvas.studio.uploads import Uploads
 from ganvas.studio.worker import Worker
 from ganvas.training.start import train
@@ -52,8 +53,9 @@ def client(shared: tuple[asyncio.AbstractEventLoop, Worker]) -> Client:
         return refuse(error)
 
     studio: Any = SimpleNamespace(
-        folders=folders, data_folders=(Path("photos").absolute(),), uploads=Uploads(folders.paths[0] / "uploads")
-    )
+        folders=folders, data_folders=(Path("photos").absolute(),), runs=Runs(folders),
+        uploads=Uploads(folders.paths[0] / "uploads"),
+    )  # fmt: skip
     routes = [*data.routes(studio), *diagnosis.routes(studio)]
     made = Client(Starlette(routes=routes, exception_handlers={GanvasError: answer_error}), shared[0])
     studio.worker = studio.inspector = shared[1]

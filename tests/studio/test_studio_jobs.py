@@ -1,5 +1,6 @@
 """Commands that the studio starts: their state and output, stopping, and that a training does not need the studio."""
 
+import errno
 import json
 import os
 import sys
@@ -270,6 +271,28 @@ def test_a_name_that_is_taken_is_refused(client: Client, program: Any) -> None:
     program("pass")
     (RUNS / "mine").mkdir()
     assert client.post("/api/train", {"recipe": "digits", "name": "mine"}).status == 409
+
+
+@pytest.mark.parametrize("name", ["", "mine"])
+@pytest.mark.parametrize(
+    ("number", "what"), [(errno.EACCES, "could not be written"), (errno.ENOSPC, "The disk is full")]
+)
+def test_a_folder_that_cannot_be_written_is_said_to_be(
+    client: Client, program: Any, monkeypatch: pytest.MonkeyPatch, name: str, number: int, what: str
+) -> None:
+    program("pass")
+    mkdir, folder = Path.mkdir, Path(os.path.realpath(RUNS))
+
+    def refuse_new(path: Path, *given: Any, **options: Any) -> None:
+        if path.parent == folder:
+            raise OSError(number, os.strerror(number))
+        mkdir(path, *given, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuse_new)
+    answer = client.post("/api/train", {"recipe": "digits", "name": name})
+    assert answer.status == 400
+    assert what in answer.error["what"]
+    assert not list(RUNS.iterdir())
 
 
 def test_data_outside_of_the_folders_is_refused(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from support import tiny
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import lock_run
 from ganvas.runs.log import append_event, append_json, append_text, drop_lines_after, read_last
+from ganvas.runs.overview import find_runs
 from ganvas.studio.runs import last_finding
 from ganvas.studio.streams import _RunNews
 from ganvas.training.start import train
@@ -313,6 +315,20 @@ def test_what_lies_in_uploads_is_not_listed(runs: Path) -> None:
     make_run(runs / "comparisons" / "c" / "runs", "d", lines=1)
     with serving(runs) as served:
         assert {card["run"] for card in served.get("/api/runs").json["runs"]} == {"0/a", "0/comparisons/c/runs/d"}
+
+
+def test_of_many_plain_files_none_is_looked_at_in_a_search(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = runs / "uploads" / "pictures"
+    sent.mkdir(parents=True)
+    for i in range(50):
+        (sent / f"{i}.png").write_bytes(PIXEL)
+    (runs / "linked").symlink_to(runs / "a")
+    (runs / "loop").symlink_to(runs / "loop")
+    (runs / "file").symlink_to(sent / "0.png")
+    isdir, asked = os.path.isdir, list[str]()
+    monkeypatch.setattr(os.path, "isdir", lambda path: (asked.append(Path(path).name), isdir(path))[1])
+    assert list(find_runs(runs)) == [runs / "a", runs / "linked"]
+    assert not [name for name in asked if name.endswith(".png")]
 
 
 def test_several_folders_a_run_itself_and_one_that_is_missing(runs: Path, tmp_path: Path) -> None:

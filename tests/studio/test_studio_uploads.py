@@ -2,6 +2,8 @@
 
 import asyncio
 import errno
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from starlette.applications import Starlette
 
 from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.errors import GanvasError
+from ganvas.files import RECENT
 from ganvas.studio import uploads
 from ganvas.studio.answers import Refusal, refuse
 from ganvas.studio.uploads import Uploads, clean, is_log
@@ -242,6 +245,8 @@ def test_uploads_at_a_time_are_few_and_those_of_a_killed_studio_are_removed(clie
     left = FOLDER / ".old.tmp-999999999"
     left.mkdir(parents=True)
     (left / "a.zip").write_bytes(b"x")
+    before = time.time() - RECENT - 60
+    os.utime(left / "a.zip", (before, before))
     (FOLDER / "old").mkdir()
     begun = [begin(client, "a.zip") for _ in range(uploads.MAX_OPEN)]
     assert not left.exists()
@@ -250,4 +255,31 @@ def test_uploads_at_a_time_are_few_and_those_of_a_killed_studio_are_removed(clie
     client.delete(f"/api/uploads/{begun[0]}")
     begin(client, "a.zip")
     client.uploads.close()  # type: ignore[attr-defined]
+    assert not list(FOLDER.iterdir())
+
+
+def test_an_upload_to_a_studio_on_another_machine_stays(client: Client) -> None:
+    theirs = FOLDER / ".theirs.tmp-999999999"  # a number that no process has here
+    theirs.mkdir(parents=True)
+    (theirs / "a.zip").write_bytes(b"x")
+    (FOLDER / "theirs").mkdir()
+    begin(client, "b.zip")
+    assert (theirs / "a.zip").exists()
+    assert (FOLDER / "theirs").exists()
+
+
+def test_an_upload_that_cannot_be_begun_is_said_so_and_leaves_nothing(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = Path.mkdir
+
+    def refuse_staging(path: Path, *given: Any, **options: Any) -> None:
+        if path.name.startswith("."):
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        mkdir(path, *given, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuse_staging)
+    answer = client.post("/api/uploads", {"names": ["a.zip"], "bytes": 5})
+    assert answer.status == 400
+    assert answer.error["what"].startswith("The disk is full")
     assert not list(FOLDER.iterdir())

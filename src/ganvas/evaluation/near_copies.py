@@ -80,18 +80,24 @@ class TrainingPixels:
         pairs = np.stack([closest, nearest[closest]], axis=1)
         return NearCopies(float((ratios <= MAX_RATIO).mean()), self._expected, pairs)
 
-    def nearest(self, image: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """(rows int64 [m], distances float64 [m]) of the m ≤ n different training images nearest to one, uint8 [c h w].
+    def nearest(self, image: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """(rows int64 [m], distances float64 [m]) of the m ≤ n different training images nearest to one; the ratio.
 
-        It is a near-copy of the first if that is at most MAX_RATIO times as far as the second.
+        It is a near-copy of the first if the ratio is at most MAX_RATIO: the distance to the nearest over that to the
+        second nearest, of the image as it is or mirrored, whichever ratio is smaller, as in `find`.
+
+        Args:
+            image: uint8 [c h w]; each distance is that of it or of its mirror image, whichever is nearer.
+            n: at least 1.
         """
         both = np.stack([image, image[..., ::-1]])
-        distances, indices = nearest_neighbours(_downsample(both), self.pixels, min(n, len(self.pixels)))
+        distances, indices = nearest_neighbours(_downsample(both), self.pixels, min(max(n, 2), len(self.pixels)))
+        ratio = float((distances[:, 0] / distances[:, 1]).min())
         least: dict[int, float] = {}
         for index, distance in zip(indices.flatten().tolist(), distances.flatten().tolist(), strict=True):
             least[index] = min(distance, least.get(index, distance))
         chosen = sorted(least, key=lambda index: (least[index], index))[:n]
-        return self.rows[chosen], np.array([least[index] for index in chosen])
+        return self.rows[chosen], np.array([least[index] for index in chosen]), ratio
 
     @cached_property
     def _expected(self) -> float:

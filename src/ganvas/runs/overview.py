@@ -87,16 +87,17 @@ def find_runs(folder: Path) -> Iterator[Path]:
 
 def _search(folder: Path, depth: int) -> Iterator[Path]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as entries:  # of many plain files, as in a set of images, none is looked at
+            found = [entry for entry in entries if entry.is_symlink() or entry.is_dir(follow_symlinks=False)]
     except OSError:  # not ours to read
         return
-    for entry in entries:
-        path = folder / entry.name
-        if entry.name.startswith(".") or not os.path.isdir(path):  # false for a link to itself, where entry's raises
+    for entry in sorted(found, key=lambda entry: entry.name):
+        path, is_link = folder / entry.name, entry.is_symlink()
+        if entry.name.startswith(".") or (is_link and not os.path.isdir(path)):  # false for a link to itself
             continue
         if is_run_folder(path):
             yield path
-        elif depth > 1 and not entry.is_symlink():
+        elif depth > 1 and not is_link:
             yield from _search(path, depth - 1)
 
 

@@ -39,7 +39,7 @@ def routes(studio: "Studio") -> list[Route]:
 
 async def _diagnose_run(studio: "Studio", kept: "OrderedDict[Any, Any]", request: Request) -> Response:
     key = parameter(request, "run")
-    path = await run_in_threadpool(studio.folders.find, key)
+    path = await run_in_threadpool(studio.runs.find, key)
     until = count(request, "until", None)
     state = (key, until, *map(_stamp, (path / name for name in _FILES)))
     if state not in kept:

@@ -189,8 +189,7 @@ def find_nearest(path: str, view: Mapping[str, Any]) -> dict[str, Any]:
         GanvasError: the training pictures are not here.
     """
     images, pixels = load(path).training
-    rows, distances = pixels.nearest(_draw(path, view), NEIGHBOURS)
-    ratio = float(distances[0] / distances[1]) if len(distances) > 1 and distances[1] else 1.0
+    rows, distances, ratio = pixels.nearest(_draw(path, view), NEIGHBOURS)
     pictures = [
         {"index": int(row), "distance": float(distance), "png": to_png(np.asarray(images[row]), SIDE)}
         for row, distance in zip(rows, distances, strict=True)

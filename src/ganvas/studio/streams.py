@@ -174,6 +174,7 @@ class _RunNews:
     def __init__(self, studio: "Studio", key: str, after: str) -> None:
         self._studio, self._key, self._jobs = studio, key, _Jobs(studio)
         self._path = studio.runs.find(key)
+        self._uploaded = studio.folders.is_uploaded(self._path)
         self._follow_from(after)
         self._urls: dict[int, str | None] = {}
         self._card: dict[str, Any] = {}
@@ -190,8 +191,10 @@ class _RunNews:
 
     def news(self) -> list[bytes]:
         jobs, seen = self._jobs.news(), self._studio.runs.peek(self._key)
-        if seen is None and self._changes < 0:  # nobody has looked at it yet
-            seen = self._studio.runs.card(self._key), 0
+        if seen is None and (self._changes < 0 or (self._uploaded and self._path.is_dir())):  # nobody looks at it
+            if self._card:  # what was uploaded is not written to
+                return jobs
+            seen = self._studio.runs.card(self._key), max(self._changes, 0)
         if seen is None:
             told, self._gone, self._card = self._gone, True, {}
             return jobs if told else [*jobs, _event("gone", {})]

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ganvas.errors import GanvasError
-from ganvas.files import Removal, make_folder
+from ganvas.files import Removal, explain_os_error, make_folder
 from ganvas.recipes import RECIPES, get_recipe
 from ganvas.recipes.cpu import PRESETS
 from ganvas.runs import cleaning
@@ -90,7 +90,7 @@ def _list_knobs(studio: "Studio", request: Request) -> dict[str, Any]:
     """Those of a run, or of a recipe, whose values may depend on minutes, device and init_from."""
     given = dict(request.query_params)
     if key := given.get("run"):
-        config = Run(studio.folders.find(key)).config
+        config = Run(studio.runs.find(key)).config
     else:
         if origin := given.pop("init_from", ""):
             with suppress(GanvasError):  # the check of the request says what is wrong with it
@@ -184,18 +184,39 @@ def reserve(folder: Path, name: Any, title: str) -> Path:
 
     Raises:
         Refusal: the name is taken, or impossible.
+        GanvasError: the folder cannot be written, or the disk is full.
     """
     make_folder(folder)
-    if name:
-        is_name = isinstance(name, str) and _NAME.fullmatch(name) and len(name.encode()) <= MAX_NAME
-        if not is_name or name.casefold() == UPLOADS:  # on some disks Uploads is the same folder
-            expected = f"letters, digits, dots and dashes, at most {MAX_NAME} bytes, and not '{UPLOADS}'"
-            raise Refusal(400, f"{str(name)[:MAX_NAME]!r} is no name of a run.", expected=expected, field="name")
-        try:
-            (folder / name).mkdir()
-        except FileExistsError:
-            raise Refusal(409, f"{name} exists already.", fix="choose another name.", field="name") from None
-        return folder / name
+    try:
+        return _make_named(folder, name) if name else _make_numbered(folder, title)
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
+
+
+def _make_named(folder: Path, name: Any) -> Path:
+    """The new folder of that name.
+
+    Raises:
+        Refusal: the name is taken, or impossible.
+        OSError: the folder cannot be written.
+    """
+    is_name = isinstance(name, str) and _NAME.fullmatch(name) and len(name.encode()) <= MAX_NAME
+    if not is_name or name.casefold() == UPLOADS:  # on some disks Uploads is the same folder
+        expected = f"letters, digits, dots and dashes, at most {MAX_NAME} bytes, and not '{UPLOADS}'"
+        raise Refusal(400, f"{str(name)[:MAX_NAME]!r} is no name of a run.", expected=expected, field="name")
+    try:
+        (folder / name).mkdir()
+    except FileExistsError:
+        raise Refusal(409, f"{name} exists already.", fix="choose another name.", field="name") from None
+    return folder / name
+
+
+def _make_numbered(folder: Path, title: str) -> Path:
+    """The new folder with the next number before the title.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
     numbers = [int(match[1]) for path in folder.iterdir() if (match := re.match(r"(\d{5})-", path.name))]
     number = max(numbers, default=-1) + 1
     while True:
@@ -252,7 +273,7 @@ def _evaluate(studio: "Studio", body: Mapping[str, Any]) -> Job:
 def _find_neighbours(studio: "Studio", request: Request) -> dict[str, Any]:
     """The picture of the closest pairs that the last evaluation drew, and what it measured."""
     key = parameter(request, "run")
-    run = Run(studio.folders.find(key))
+    run = Run(studio.runs.find(key))
     drawn = run.path / "closest.png"
     rows = read_jsonl(run.path / "metrics.jsonl")
     return {

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ganvas.errors import GanvasError
-from ganvas.files import explain_os_error, find_leftovers, format_bytes, make_folder
+from ganvas.files import RECENT, disk_usage, explain_os_error, find_leftovers, format_bytes, make_folder
 from ganvas.studio.answers import Refusal, answer, parameter, read_object
 from ganvas.studio.upload_names import IMAGES, choose_name, clean, is_log
 
@@ -107,9 +107,10 @@ class Uploads:
         if size > MAX_BYTES:
             raise _too_large(size)
         make_folder(self.folder)
-        for leftover in find_leftovers(self.folder):  # of studios that were killed
-            shutil.rmtree(leftover.path, ignore_errors=True)
-            _remove_empty(self.folder / leftover.path.name[1:].rpartition(".tmp-")[0])
+        for leftover in find_leftovers(self.folder):  # of killed studios, or of one on another machine
+            if time.time() - disk_usage(leftover.path)[1] > RECENT:
+                shutil.rmtree(leftover.path, ignore_errors=True)
+                _remove_empty(self.folder / leftover.path.name[1:].rpartition(".tmp-")[0])
         self._check_space(size)
         with self._lock:
             if len(self._open) >= MAX_OPEN:
@@ -148,11 +149,10 @@ class Uploads:
         Raises:
             Refusal: more bytes than announced or allowed, too many files, too slowly, or a full disk.
         """
-        relative = clean(name)
+        path, sent = upload.staging / clean(name), 0
         if upload.files + upload.writing >= MAX_FILES:
             raise Refusal(413, f"More than {MAX_FILES:,} files were sent.", fix="send a zip.")
         upload.writing += 1
-        path, sent = upload.staging / relative, 0
         try:
             path = await run_in_threadpool(_create, path)
             try:
@@ -247,18 +247,21 @@ class Uploads:
                 raise explain_os_error(error, final) from error
         staging = self.folder / f".{final.name}.tmp-{os.getpid()}"
         shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
+        try:
+            staging.mkdir()
+        except OSError as error:
+            _remove_empty(final)
+            raise explain_os_error(error, final) from error
         return Upload(secrets.token_hex(8), final, staging, size)
 
     def _check_space(self, size: int) -> None:
         free = shutil.disk_usage(self.folder).free - KEPT_FREE
         if size > free:
             raise Refusal(
-                507,
-                f"{format_bytes(size)} do not fit on the disk, which has {format_bytes(max(0, free))} to spare.",
+                507, f"{format_bytes(size)} do not fit on the disk, which has {format_bytes(max(0, free))} to spare.",
                 expected="space for the files, and 1 GB to spare",
                 fix="free some space, or start the studio with a folder on another disk.",
-            )
+            )  # fmt: skip
 
     def watch(self, upload: Upload) -> None:
         """Removes the upload once nothing has happened for too long; called in the event loop."""
@@ -391,10 +394,7 @@ def _too_many() -> GanvasError:
 def _too_large(size: int, announced: int = MAX_BYTES) -> GanvasError:
     if announced < MAX_BYTES and size <= MAX_BYTES:
         return Refusal(413, f"More bytes were sent than the {announced:,} that were announced.", fix="send them again.")
-    expected = f"at most {format_bytes(MAX_BYTES)}"
     return Refusal(
-        413,
-        f"The files are too large: {format_bytes(size)}.",
-        expected=expected,
+        413, f"The files are too large: {format_bytes(size)}.", expected=f"at most {format_bytes(MAX_BYTES)}",
         fix="start it as ganvas studio --data FOLDER, and name their path.",
-    )
+    )  # fmt: skip

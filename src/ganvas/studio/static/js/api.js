@@ -76,7 +76,8 @@ const RETRY_MS = [500, 1000, 2000, 5000];
 /**
  * Server-sent events. The browser resumes after a disconnect with Last-Event-ID; where it gives up, and after the page was
  * hidden (a hidden page holds none of the browser's few connections), it is opened again from the newest id.
- * @param {Object<string, (data: any) => void>} handlers  by event; "open" and "lost" tell the connection's state
+ * @param {Object<string, (data: any) => void>} handlers  by event; "open" and "lost" tell the connection's
+ *   state: open(wasAway), whether something may have been missed since the page began or was connected last
  * @param {string} resume  the parameter that takes the newest id, if there is one
  * @returns {() => void} closes it
  */
@@ -84,19 +85,20 @@ export function stream(path, params, handlers, resume = null) {
   let source = null;
   let timer = 0;
   let failures = 0;
-  let isLost = false;
+  let isLost = document.hidden;
   let newest = null;
   const open = () => {
     const more = resume && newest !== null ? { [resume]: newest } : {};
     source = new EventSource(url(path, { ...params, ...more }));
     source.onopen = () => {
       failures = 0;
-      if (isLost) {
+      const wasAway = isLost;
+      if (wasAway) {
         isLost = false;
         known = null; // another server has another token
         document.dispatchEvent(new Event("reconnected"));
       }
-      handlers.open?.();
+      handlers.open?.(wasAway);
     };
     source.onerror = () => {
       isLost = true;
@@ -118,8 +120,10 @@ export function stream(path, params, handlers, resume = null) {
     source = null;
   };
   const onVisibility = () => {
-    if (document.hidden) close();
-    else if (!source) open();
+    if (document.hidden) {
+      close();
+      isLost = true; // the server may be another one when the page is shown again
+    } else if (!source) open();
   };
   document.addEventListener("visibilitychange", onVisibility);
   if (!document.hidden) open();

@@ -8,20 +8,15 @@ import { get, stream } from "./api.js";
  * @returns {() => void} stops it
  */
 export function followRuns(runs, { onChange, onLost = () => {} }) {
-  let isLost = false;
   return stream("/api/runs/stream", {}, {
     runs({ changed = [], removed = [] }) {
       for (const card of changed) runs.set(card.run, card);
       for (const run of removed) runs.delete(run);
       onChange();
     },
-    lost() {
-      isLost = true;
-      onLost(true);
-    },
-    open() {
-      if (!isLost) return;
-      isLost = false;
+    lost: () => onLost(true),
+    open(wasAway) {
+      if (!wasAway) return;
       onLost(false);
       get("/api/runs").then((fresh) => {
         runs.clear(); // another server does not tell which are gone

@@ -11,8 +11,17 @@ export async function waitFor(job, ready) {
     if (job.state === "failed") throw new ApiError(job.error, 500);
     if (ready(job)) return job;
     await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
-    const { jobs } = await get("/api/jobs");
-    job = jobs.find((one) => one.id === job.id) ?? { ...job, state: "done" };
+    job = await ask(job);
+  }
+}
+
+/** The job as it is now; one that the server has forgotten is done. */
+async function ask(job) {
+  try {
+    return (await get("/api/jobs", { id: job.id })).jobs[0];
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return { ...job, state: "done" };
   }
 }
 

@@ -17,12 +17,14 @@ export async function upload(items, { onProgress, signal }) {
   const { upload: id } = await post("/api/uploads", { names, files: items.length, bytes: total });
   const sent = new Array(items.length).fill(0);
   let next = 0;
+  let done = 0;
   const work = async () => {
     while (next < items.length) {
       const index = next++;
       await send(id, items[index], signal, (bytes) => {
+        done += bytes - sent[index];
         sent[index] = bytes;
-        onProgress(sent.reduce((sum, one) => sum + one, 0), total);
+        onProgress(done, total);
       });
     }
   };

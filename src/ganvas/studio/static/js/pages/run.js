@@ -4,7 +4,7 @@ import { get, session, stream } from "../api.js";
 import { h, icon, replace } from "../dom.js";
 import { t } from "../i18n.js";
 import { errorBox } from "../messages.js";
-import { setParams } from "../router.js";
+import { navigate, setParams } from "../router.js";
 import { createTime } from "../time.js";
 import { createTimeline } from "../timeline.js";
 import { createCurves } from "./run_curves.js";
@@ -51,7 +51,7 @@ function fromAddress(params) {
 
 function show(page, detail, first, mayWrite, time, params) {
   const { run } = detail;
-  const state = { events: detail.events, findings: [], timers: {}, pause: DIAGNOSIS_MS };
+  const state = { events: detail.events, findings: [], timers: {}, pause: DIAGNOSIS_MS, isGone: false };
   const head = createHead(detail, mayWrite);
   const images = createImages(detail, time);
   const timeline = createTimeline(time, images.ready);
@@ -124,14 +124,14 @@ function show(page, detail, first, mayWrite, time, params) {
         head.setLost(true);
         soon("refresh", refresh, DIAGNOSIS_MS);
       },
-      gone: () => head.setGone(true),
+      gone: () => setGone(true),
       jobs({ jobs }) {
         const own = jobs.some((job) => job.kind === "evaluate" && job.state === "running" && job.run === run);
         head.setEvaluating(own);
         evaluations.setRunning(own);
       },
       card(card) {
-        head.setGone(false);
+        setGone(false);
         const before = detail.state;
         Object.assign(detail, { state: card.state, nimg: card.nimg });
         const { snapshots, ...rest } = card;
@@ -159,6 +159,10 @@ function show(page, detail, first, mayWrite, time, params) {
         refresh();
       },
       reset() {
+        if (state.isGone) { // it is another run of this name
+          navigate(location.pathname + location.search, { replace: true });
+          return;
+        }
         curves.load().catch(() => {});
         soon("reset", readAgain, 0);
       },
@@ -181,7 +185,7 @@ function show(page, detail, first, mayWrite, time, params) {
       head.update(fresh);
       return fresh;
     } catch (error) {
-      if (error.status === 404) head.setGone(true);
+      if (error.status === 404) setGone(true);
       return null; // the stream tells what is new
     }
   }
@@ -192,6 +196,14 @@ function show(page, detail, first, mayWrite, time, params) {
     if (!fresh) return;
     setEvents(fresh.events);
     setEvaluations(fresh.evaluations);
+    images.setGrids(fresh.grids);
+    time.grow(Math.max(fresh.nimg, fresh.grids.at(-1)?.nimg ?? 0));
+    timeline.redraw();
+  }
+
+  function setGone(isGone) {
+    state.isGone = isGone;
+    head.setGone(isGone);
   }
 
   function setEvents(found) {

@@ -7,6 +7,7 @@ import { kimg } from "../format.js";
 import { t } from "../i18n.js";
 import { runAddress, startTraining } from "../jobs.js";
 import { inWords } from "../messages.js";
+import { newest } from "../newest.js";
 import { navigate } from "../router.js";
 import { toastError } from "../toast.js";
 import { worst } from "./diagnose_findings.js";
@@ -34,6 +35,16 @@ export function createFindings(detail, time, mayWrite, onFound) {
 
   const ask = (until) => get("/api/run/diagnosis", { run: detail.run, until }, { signal: leaving.signal });
 
+  const askAt = newest(async ({ until, turn }) => {
+    try {
+      const found = await ask(until);
+      known.set(until, found);
+      if (turn === asked) draw(found);
+    } catch {
+      // what is shown stays
+    }
+  });
+
   /** Reads the findings of the whole run anew. */
   async function load() {
     element.hidden = false;
@@ -53,21 +64,14 @@ export function createFindings(detail, time, mayWrite, onFound) {
   /** Shows at once what had begun by then, and soon what a diagnosis at that time says. */
   function later() {
     clearTimeout(timer);
+    askAt.drop();
     const turn = ++asked;
     if (!whole) return;
     if (time.following) return draw(whole);
     const until = time.now;
     const ready = known.get(until);
     if (ready) return draw(ready);
-    timer = setTimeout(async () => {
-      try {
-        const found = await ask(until);
-        known.set(until, found);
-        if (turn === asked) draw(found);
-      } catch {
-        // what is shown stays
-      }
-    }, WAIT_MS);
+    timer = setTimeout(() => askAt({ until, turn }), WAIT_MS);
   }
 
   function draw(found) {
@@ -177,6 +181,7 @@ export function createFindings(detail, time, mayWrite, onFound) {
     },
     close() {
       clearTimeout(timer);
+      askAt.drop();
       asked++;
       leaving.abort();
       end();
