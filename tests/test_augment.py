@@ -210,6 +210,20 @@ def ramps(height: int, width: int) -> Tensor:
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width), torch.zeros(height, width)])[None]
 
 
+@pytest.mark.parametrize("shape", [(5, 1, 1, 4), (5, 3, 4, 1), (2, 4, 1, 1)], ids=str)
+def test_an_image_can_be_a_single_row_or_column(shape: tuple[int, ...]) -> None:
+    """As the smallest ones of a network that grows to a wide or a tall image."""
+    images = torch.randn(shape, requires_grad=True)
+    mirrored = warp(images, scaling(full(-1, len(images)), full(1, len(images))))
+    assert close(mirrored, images.flip(3))
+    for name in POLICIES:
+        changed = get_augmentation(name)(images, 1.0)
+        assert changed.shape == shape
+        assert changed.isfinite().all()
+        (gradient,) = torch.autograd.grad(changed.sum(), images)
+        assert gradient.isfinite().all()
+
+
 def test_warp_samples_at_the_mapped_coordinates() -> None:
     """Bilinear sampling is exact on ramps, so the output is the sampled coordinates."""
     coordinates = ramps(11, 21)

@@ -151,10 +151,13 @@ def test_absolute_schedules_do_not_depend_on_the_length() -> None:
     schedule = Schedule.parse("1..0@2k-4k")
     assert schedule.at(3000, 0.6) == schedule.at(3000, 0.006) == 0.5
     assert not schedule.relative
+    assert Schedule.parse("1..0@0-4k") == Schedule.parse("1..0@0k-4k")
     assert Schedule.parse("1..0").relative
 
 
-@pytest.mark.parametrize("text", ["x", "nan", "inf", "1..2:foo", "1..2@1-0", "1..2@0.5k-1", "1:linear", "1..2@0-2", ""])
+@pytest.mark.parametrize(
+    "text", ["x", "nan", "inf", "1..2:foo", "1..2@1-0", "1..2@0.5k-1", "1..2@0.5-1k", "1:linear", "1..2@0-2", ""]
+)
 def test_invalid_schedules_are_refused(text: str) -> None:
     with pytest.raises(GanvasError, match="not a schedule"):
         Schedule.parse(text)
@@ -263,6 +266,25 @@ def test_what_each_process_computes_by_itself_is_noted() -> None:
     assert group.startswith("18 images on each process are no multiple of 4")
     assert not list(notes_on_processes(config, 1))
     assert not list(notes_on_processes(replace(config, batch=64, objective="hinge"), 2))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "effective"),
+    [
+        ({"beta1": 0.5, "optimiser": "rmsprop"}, {"optimiser": "adam"}),
+        ({"augment_p": "0..0.5"}, {"augment": "ada"}),
+        ({"ada_kimg": 100}, {"objective": "hinge", "augment": "ada", "ada_target": 0.6}),
+        ({"penalty_every": 4}, {"r1": "0..1"}),
+        ({"penalty_every": 4}, {"on_failure": "correct"}),
+        ({"max_recoveries": 5}, {"on_failure": "rollback"}),
+        ({"max_recoveries": 5, "on_failure": "stop"}, {"on_failure": "correct"}),
+    ],
+)
+def test_knob_without_effect_gives_a_warning(knobs: dict[str, object], effective: dict[str, object]) -> None:
+    config = replace(TrainConfig(network=CNN()), **knobs)
+    (warning,) = config.warnings()
+    assert warning.startswith(f"--{next(iter(knobs)).replace('_', '-')} has no effect with")
+    assert not replace(config, **effective).warnings()
 
 
 def test_likely_mistakes_give_warnings() -> None:

@@ -210,6 +210,17 @@ class OnceD(D):
         return _Square.apply(super().forward(x))  # type: ignore[return-value]
 
 
+class NormD(OnceD):
+    """Batch norm, with which no correction penalises gradients."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(shape)
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.norm(x))
+
+
 class ZeroD(D):
     """Its first weights are 0: no gradient reaches the images yet, which is no mistake."""
 
@@ -267,6 +278,10 @@ def writes(images: Tensor) -> Tensor:
     return images
 
 
+def halves(images: Tensor) -> Tensor:
+    return images * 0.5
+
+
 def doubles(images: Tensor) -> Tensor:
     return images.double()
 
@@ -294,6 +309,11 @@ def doubles(images: Tensor) -> Tensor:
         ({"d": PatchD}, r"gives float32 \[4, 1, 4, 4\].*\n.*\n.*average over patches"),
         ({"d": partial(D, side=28)}, "fails on images.*\n.*the images are 8×8×1.*--resolution 28"),
         ({"d": OnceD, "r1": 1.0}, "fails in a gradient penalty: RuntimeError: no second.*\n.*--r1 0"),
+        (
+            {"d": OnceD, "on_failure": "correct"},
+            r"fails in a gradient penalty: .*no second.*\n.*twice, or --on-failure stop \(a correction may penalise",
+        ),
+        ({"d": OnceD, "on_failure": "rollback", "r1": 1.0}, "or --r1 0 --on-failure stop"),
         ({"objective": wrong_d}, "d_loss of .* has the wrong sign"),
         ({"objective": wrong_g}, "g_loss of .* has the wrong sign"),
         ({"objective": wrong_critic}, "d_loss of .* has the wrong sign"),
@@ -320,11 +340,48 @@ def test_each_mistake_has_its_sentence(knobs: dict[str, Any], message: str) -> N
 
 @pytest.mark.parametrize(
     "knobs",
-    [{"g": AliasG}, {"g": DoubleG}, {"d": ZeroD}, {"d": OnceD}, {"d": OwnInnerD}, {"objective": pearson}],
-    ids=["alias", "double", "zero", "once", "own inner", "pearson"],  # an object's own text has its address
+    [
+        {"g": AliasG},
+        {"g": DoubleG},
+        {"d": ZeroD},
+        {"d": OnceD},
+        {"d": OnceD, "on_failure": "stop"},
+        {"d": NormD, "on_failure": "correct"},
+        {"d": OwnInnerD},
+        {"objective": pearson},
+    ],
+    # an object's own text has its address
+    ids=["alias", "double", "zero", "once", "once, stopped", "batch norm, corrected", "own inner", "pearson"],
 )
 def test_what_is_legal_is_not_refused(knobs: dict[str, Any]) -> None:
     check(**knobs)
+
+
+def pads(images: Tensor) -> Tensor:
+    """Takes images of 6 and more pixels a side."""
+    return nn.functional.pad(images, (5, 5, 5, 5), mode="reflect")[:, :, 5:-5, 5:-5]
+
+
+def crops(images: Tensor) -> Tensor:
+    """Gives 8 pixels a side."""
+    return nn.functional.pad(images, (4, 4, 4, 4))[:, :, 4:12, 4:12]
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        (pads, r"pads fails on images \[4, 1, 4, 4\]: .*\n.*any size, or --growth 1"),
+        (crops, r"crops gives float32 \[4, 1, 8, 8\].*\n.*\[4, 1, 4, 4\].*\n.*any size, or --growth 1"),
+    ],
+)
+def test_augmentation_has_to_take_the_smallest_images_of_networks_that_grow(augment: Any, message: str) -> None:
+    config = tiny(family="stylegan")
+    for growth in ("0..1", "0..0.5@0-1k"):
+        with pytest.raises(GanvasError, match=message):
+            TrainState.build(replace(config, augment=augment, growth=growth), DIGITS, torch.device("cpu"))
+    TrainState.build(replace(config, augment=augment, growth=1.0), DIGITS, torch.device("cpu"))
+    state = TrainState.build(replace(config, augment=halves, growth="0..1"), DIGITS, torch.device("cpu"))
+    assert state.game.D.d_input(torch.zeros(2, *DIGITS[:3])).shape[2:] == (8, 8), "the networks stay as they are"
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -342,7 +399,13 @@ def test_our_objectives_pass_the_checks_of_others(name: str, seed: int) -> None:
         ({"g": "dcgan(d_width=32)"}, "'d_width' is a knob of D.*\nExpected: one of g_width, g_norm\n"),
         ({"d": "dcgan(g_width=32)"}, "'g_width' is a knob of G.*\nExpected: one of d_width, d_norm, dropout\n"),
         ({"d": "vit(depth=2)"}, "'depth' is a knob of G.*\nExpected: one of d_width"),
+        (
+            {"g": "stylegan(growth='0..1')"},
+            "'growth' is of both networks together.*\nExpected: one of mapping_layers, ",
+        ),
+        ({"d": "stylegan(growth=0.5)"}, "'growth' is of both networks together.*\nExpected: one of width, "),
         ({"g": "dcgan(width=32)"}, "did you mean 'g_width'"),
+        ({"g": "dcgan(family='mlp')"}, "'family' is not a knob of dcgan"),
         ({"g": "dcgna"}, "did you mean 'dcgan'"),
         ({"g": "nets.py"}, "nets.py:NAME\n.*it defines Generator, Late, Discriminator"),
         ({"objective": "nets.py"}, "nets.py:NAME"),

@@ -46,6 +46,17 @@ def test_memory_grows_with_the_images_per_pass_and_with_penalties() -> None:
     assert estimate_cost(replace(config, r1=1.0, r2=1.0), SHAPE, CPU).bytes_per_image > 1.2 * whole.bytes_per_image
 
 
+def test_memory_is_enough_for_the_penalties_of_a_correction() -> None:
+    config = replace(tiny(family="cnn", r1=0.0, r2=0.0), on_failure="stop")
+    penalised = estimate_cost(replace(config, r1=1.0, r2=1.0), SHAPE, CPU)
+    assert estimate_cost(config, SHAPE, CPU).bytes_per_image < penalised.bytes_per_image
+    for how in ("correct", "rollback"):
+        cost = estimate_cost(replace(config, on_failure=how), SHAPE, CPU)
+        assert cost.bytes_per_image == penalised.bytes_per_image
+    batch_norm = replace(tiny(family="dcgan", r1=0.0, r2=0.0), on_failure="correct")
+    assert estimate_cost(batch_norm, SHAPE, CPU).bytes_per_image > 0, "it is corrected without penalties"
+
+
 def test_memory_is_what_the_graph_holds() -> None:
     """Against the bytes by hand: a linear D keeps its input, the logits' inputs and no more."""
     config = replace(tiny(r1=0.0, r2=0.0), shared_fakes=True)

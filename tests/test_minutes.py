@@ -20,12 +20,13 @@ import ganvas
 from ganvas.config import TrainConfig, from_json, replace, to_json
 from ganvas.errors import GanvasError
 from ganvas.features.extraction import hash_weights
+from ganvas.networks import Shape
 from ganvas.runs import checkpoint, folder
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
 from ganvas.runs.names import numbered
 from ganvas.schedule import Schedule
-from ganvas.training import moment_fitting, planning, start
+from ganvas.training import estimate, moment_fitting, planning, start
 from ganvas.training.planning import Plan, Planner
 from ganvas.training.state import TrainState
 
@@ -250,6 +251,18 @@ def test_learning_rate_never_rises_by_a_plan_and_ends_exactly() -> None:
 def test_run_by_images_has_the_fractions_of_its_length() -> None:
     plan = Plan.of(tiny(kimg=0.7))
     assert [plan.fraction_at(nimg) for nimg in (0, 13, 700, 720)] == [0, 13 / 700, 1, 1]
+
+
+@pytest.mark.parametrize("knobs", [{}, {"penalty_every": 4}, {"r1": 0.0, "r2": 0.0}], ids=str)
+def test_trial_of_a_run_by_time_is_after_all_schedules(knobs: dict[str, Any]) -> None:
+    """The networks have grown then, also where growth is given in kimg: the first plan goes by their speed."""
+    config = replace(tiny(family="stylegan"), minutes=0.1, growth="0..1@0-20.01k", g_lr="1e-3..0", **knobs)
+    state = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu"))
+    rounds, _ = estimate._kinds_of_rounds(config, state.plan.total)
+    assert len(rounds) == 1 + ("penalty_every" in knobs)
+    for nimg in rounds:
+        values = state.scheduled_values(nimg)
+        assert (values["growth"], values["g_lr"]) == (1.0, 0.0)
 
 
 class Training:

@@ -1,6 +1,7 @@
 """Feature maps in bfloat16 and float16: every family, its penalties, whole runs, and what a device is given."""
 
 import math
+from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import ganvas
 from ganvas import networks
 from ganvas.config import replace
+from ganvas.config.custom import Custom
 from ganvas.errors import GanvasError
 from ganvas.game.moves import Game, Penalties, train_d, train_g
 from ganvas.game.objectives import get_objective
@@ -172,6 +174,33 @@ def test_the_classic_transformer_stays_exact() -> None:
     state = TrainState.build(replace(tiny(family="transformer"), precision="bf16"), SHAPE, torch.device("cpu"))
     assert state.precision == "fp32"
     assert state.game.G.activation_dtype == state.game.D.activation_dtype == torch.float32
+
+
+class PlainG(nn.Module):
+    def __init__(self, latent: int, shape: Shape) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(latent, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
+
+
+class PlainD(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+@pytest.mark.parametrize(("d", "expected"), [(PlainD, "fp32"), ("mlp(d_widths=[8])", "bf16")])
+def test_plain_networks_of_the_users_own_stay_exact_and_say_so(d: Any, expected: str) -> None:
+    config = with_fields(tiny(), network=Custom(latent=6, g="mlp", d="mlp"))
+    config = replace(config, g=PlainG, d=d, precision="bf16")
+    state = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu"))
+    assert state.precision == expected
+    assert state.game.G.activation_dtype == torch.float32
 
 
 def test_the_scale_of_half_precision_losses_is_undone() -> None:

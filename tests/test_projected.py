@@ -166,6 +166,22 @@ def test_fakes_pass_the_frozen_network_once_a_round():
     assert sizes == [8, 8]  # the reals, and the fakes for both updates
 
 
+def test_frozen_network_never_sees_more_than_a_microbatch() -> None:
+    config = config_for(microbatch=3, features_net="eye", augment="none")
+    state = TrainState.build(config, Shape(3, 32, 32), torch.device("cpu"))
+    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        whole = state.game.real_input(to_unit(images))
+    sizes = []
+    D = state.game.D
+    assert isinstance(D, Discriminator)
+    inner = D.frozen.forward
+    D.frozen.forward = lambda images: (sizes.append(len(images)), inner(images))[1]  # type: ignore[method-assign]
+    torch.testing.assert_close(state._prepare_batch((images, None))[0], whole)
+    state.train_round([(images, None)], 0)
+    assert sizes == 4 * [3, 3, 2]  # those above, the reals, the fakes for D, and those for G
+
+
 def test_both_losses_have_a_logit_for_every_patch():
     shape = Shape(3, 32, 32)
     D = build_d(shape)
@@ -265,6 +281,21 @@ def test_moments_are_of_balanced_classes_where_training_is() -> None:
         assert state.game.moments is not None
         means.append(float(state.game.moments.groups[-1].get_buffer("mean")[0]))
     assert means == pytest.approx([0.8, 0.0], abs=0.1)
+
+
+@pytest.mark.parametrize("empty", [0, 2])
+def test_moments_of_classes_are_taken_where_one_has_no_image(empty: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), np.uint8)
+    labels = np.delete(np.arange(3), empty)[np.arange(20) % 2]
+    images = ImageSet("made-up", pixels, labels, ("a", "b", "c"), "0" * 64)
+    config = replace(TrainConfig(network=SMALL), moments=1.0, conditional=True)
+    state = TrainState.build(config, Shape(1, 8, 8, 3), torch.device("cpu"))
+    fit_moments(state, images, 0)
+    assert state.game.moments is not None
+    for group in state.game.moments.groups:
+        mean, deviation = group.get_buffer("real_moments")
+        assert not mean[empty].any(), "of a class without images, standard normal ones"
+        assert (deviation[empty] == 1).all()
 
 
 def test_states_without_the_augmentation_of_the_moments_are_restored() -> None:

@@ -295,6 +295,13 @@ def test_remedies_concern_the_failing_network_and_the_size_of_its_updates() -> N
     assert changes("D frozen", config) == {}
 
 
+def test_remedies_do_not_stop_a_momentum_that_rmsprop_has_not() -> None:
+    config = replace(tiny(r1=0.0, r2=0.0), g_lr=1e-3, d_lr=1e-3, beta1=0.5)
+    assert changes("mode collapse", config)["beta1"] == 0.0
+    penalties = {"r1": R1_R2, "r2": R1_R2}
+    assert changes("mode collapse", replace(config, optimiser="rmsprop")) == {"g_lr": 5e-4, "d_lr": 5e-4, **penalties}
+
+
 def test_remedies_that_the_configuration_excludes_are_replaced_or_left_out() -> None:
     assert changes("D overfits", tiny(r1=0.0, r2=0.0))["augment"] == "diffaugment"
     assert changes("D overfits", tiny(family="msg")).items() >= {"noise": NOISE}.items()

@@ -20,6 +20,10 @@ class Group:
         """What is possible together, but often a mistake."""
         return ()
 
+    def differs(self, knob: str) -> bool:
+        """Whether a knob has another value than by default."""
+        return bool(getattr(self, knob) != getattr(type(self), knob))
+
 
 def has_single_images(optimisation: "OptimisationConfig", processes: int | None = None) -> bool:
     """Whether a network receives one image at a time, over which batch norm cannot normalise.

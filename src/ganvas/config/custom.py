@@ -61,12 +61,14 @@ class Custom(Group):
         arguments = user_code.parse(text).arguments
         if "latent" in arguments:
             raise GanvasError(f"--{which} is {text}.", expected="one latent for both networks", fix="--latent 64")
-        own = [entry.name for entry in fields(_PARTS[name]) if entry.init and _belongs(name, entry.name, which)]
+        knobs = [entry.name for entry in fields(_PARTS[name]) if entry.init]
+        own = [knob for knob in knobs if _belongs(name, knob, which)]
         for knob in arguments:
             if knob not in own:
-                other = "D" if which == "g" else "G"
-                theirs = hasattr(_PARTS[name], knob) and knob != "family"
-                what = f"'{knob}' is a knob of {other}." if theirs else f"'{knob}' is not a knob of {name}."
+                what = f"'{knob}' is not a knob of {name}."
+                if knob in knobs:
+                    other = {"g": "D", "d": "G"}[which]
+                    what = f"'{knob}' is {'of both networks together' if knob in _OF_BOTH else f'a knob of {other}'}."
                 expected = f"one of {', '.join(own)}" if own else f"{name} alone: it has no knobs of its own"
                 raise GanvasError(f"--{which} is {text}: {what}", expected=expected, fix=did_you_mean(knob, own))
         part = replace(from_json(_PARTS[name], arguments), latent=self.latent)
@@ -148,7 +150,11 @@ def _belongs(family: str, knob: str, which: Literal["g", "d"]) -> bool:
     """Whether a knob of one of our families has an effect on this one of its networks."""
     of_g = knob.startswith("g_") or knob in _OF_G_ALONE.get(family, ())
     of_d = knob.startswith("d_") or knob in ("dropout", *_OF_D_ALONE.get(family, ()))
-    return knob != "latent" and not (of_d if which == "g" else of_g)
+    return knob not in _OF_BOTH and not (of_d if which == "g" else of_g)
+
+
+_OF_BOTH = ("latent", "growth")
+"""Knobs of a pair: z has one length, and networks that grow do so together."""
 
 
 _OF_G_ALONE = {

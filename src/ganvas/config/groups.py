@@ -177,6 +177,13 @@ class LossConfig(Group):
         if self.augment == "ada" and not self.ada_target and max(Schedule.parse(self.augment_p).ends) > 0.8:
             fix = "--ada-target 0.6 adapts it." if self.signed_logits else "--augment-p 0..0.5 stays below."
             yield f"--augment ada with --augment-p above 0.8: G learns turned and inverted images too. {fix}"
+        if self.augment == "none" and self.differs("augment_p"):
+            yield "--augment-p has no effect without --augment."
+        if not self.ada_target and self.differs("ada_kimg"):
+            yield "--ada-kimg has no effect without --ada-target."
+        corrects = config.runtime.on_failure in ("rollback", "correct")  # by penalties, among others
+        if self.differs("penalty_every") and not self.penalised and not corrects:
+            yield "--penalty-every has no effect without a gradient penalty (--r1, --r2, --gp, --dragan)."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +263,8 @@ class OptimisationConfig(Group):
         for name, network in (("g_lr", "G"), ("d_lr", "D")):
             if not any(config.schedules()[name].ends):
                 yield f"--{name.replace('_', '-')} is 0: {network} does not learn."
+        if self.optimiser == "rmsprop" and self.differs("beta1"):
+            yield "--beta1 has no effect with --optimiser rmsprop, which has no first moment."
         if self.microbatch and is_batch_normed(config.network):
             yield "batch norm normalises over --microbatch images: gradients are not those of the whole batch."
         group = images_per_group(config.network)
@@ -341,3 +350,7 @@ class RuntimeConfig(Group):
                 expected="monitoring, since only a diagnosed failure can be handled",
                 fix="leave --no-watch out, or --on-failure.",
             )
+
+    def warnings(self, config: "TrainConfig") -> Iterator[str]:
+        if self.on_failure in ("warn", "stop") and self.differs("max_recoveries"):
+            yield f"--max-recoveries has no effect with --on-failure {self.on_failure}."

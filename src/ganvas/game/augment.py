@@ -5,7 +5,7 @@ images: up to p of about 0.8, G must still match the original distribution (Karr
 limited data", section 2.2). G learns through the augmentation, so every function is differentiable in the images;
 twice, for gradient penalties.
 
-Images are float32 or float64 [n c h w] in [-1, 1], c 1, 3 or 4, h and w at least 2; the result may leave [-1, 1].
+Images are float32 or float64 [n c h w] in [-1, 1], c 1, 3 or 4, of any size; the result may leave [-1, 1].
 Colour transformations leave alpha unchanged; the others apply to all channels. The parameters of each sample are drawn
 from the global random generator of the images' device, and nothing synchronises with the device.
 """
@@ -299,7 +299,7 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     y = torch.arange(height, dtype=images.dtype, device=images.device)[:, None] - (height - 1) / 2
     of_x, of_y, of_1 = maps[:, :2, :, None, None].unbind(dim=2)  # each [n 2 1 1]
     place = of_x * x + of_y * y + of_1
-    grid = torch.stack([place[:, 0] * (2 / (width - 1)), place[:, 1] * (2 / (height - 1))], dim=-1)
+    grid = torch.stack([place[:, 0] * (2 / max(width - 1, 1)), place[:, 1] * (2 / max(height - 1, 1))], dim=-1)
     eye = torch.eye(3, dtype=maps.dtype, device=maps.device)
     changed = (maps != eye).flatten(1).any(dim=1)[:, None, None, None]
     return torch.where(changed, _sample(images, grid), images)  # unchanged samples stay exact

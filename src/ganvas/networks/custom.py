@@ -26,6 +26,8 @@ from ganvas.networks.base import Shape
 class PlainGenerator(base.Generator):
     """A plain module as a generator."""
 
+    mixed_precision = False
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
@@ -36,6 +38,8 @@ class PlainGenerator(base.Generator):
 
 class PlainDiscriminator(base.Discriminator):
     """A plain module as a discriminator: its logits [n], [n 1] or [n 1 1 1] become float32 [n]."""
+
+    mixed_precision = False
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

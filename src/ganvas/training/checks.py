@@ -12,6 +12,7 @@ from ganvas import user_code
 from ganvas.config import TrainConfig
 from ganvas.config.conflicts import has_single_images
 from ganvas.config.custom import Custom
+from ganvas.diagnosis.rules.remedies import with_penalties
 from ganvas.errors import GanvasError
 from ganvas.game.augment import load_transform
 from ganvas.game.objectives import Objective, zero_centred_penalty
@@ -46,7 +47,7 @@ def check_user_code(config: TrainConfig, G: Generator, D: Discriminator, objecti
         if user_code.is_spec(config.loss.objective):
             _check_objective(config, objective)
         if user_code.is_spec(config.loss.augment):
-            _check_augmentation(config.loss.augment, shape)
+            _check_augmentation(config, D, shape)
 
 
 def work_in_channels_last(config: TrainConfig, G: Generator, D: Discriminator, shape: Shape) -> bool:
@@ -241,10 +242,14 @@ def _check_normalisation_and_penalties(config: TrainConfig, G: Generator, D: Dis
             expected="a D whose logits are independent: with batch norm, the gradient of one logit reaches all images",
             fix=f"leave batch norm out, or {' '.join(f'--{name} 0' for name in penalties)}.",
         )
-    if penalties and user_code.is_spec(network.d):
+    corrected = with_penalties(config)
+    if corrected.loss.penalised and user_code.is_spec(network.d):
         _, labels, images = _inputs(1, shape)
         images.requires_grad_()
-        fix = f"layers that are differentiable twice, or {' '.join(f'--{name} 0' for name in penalties)}."
+        without = " ".join(f"--{name} 0" for name in penalties)
+        if corrected != config:
+            without = f"{without} --on-failure stop (a correction may penalise gradients)".strip()
+        fix = f"layers that are differentiable twice, or {without}."
         with user_code.quote_errors(network.d, "fails in a gradient penalty", fix):
             zero_centred_penalty(images, copy.deepcopy(D)(images, labels)).sum().backward()
 
@@ -314,7 +319,8 @@ def _slope(spec: str, name: str, function: Callable[..., Tensor], expected: str,
     return rise - fall if name == "d_loss" else fall
 
 
-def _check_augmentation(spec: str, shape: Shape) -> None:
+def _check_augmentation(config: TrainConfig, D: Discriminator, shape: Shape) -> None:
+    spec = config.loss.augment
     transform, who = load_transform(spec), user_code.title(spec)
     images = _inputs(1, shape)[2].requires_grad_()
     changed = _call(spec, f"fails on images {[*images.shape]}", transform, images * 1)
@@ -329,3 +335,12 @@ def _check_augmentation(spec: str, shape: Shape) -> None:
             expected="images that depend on the input by PyTorch's functions: G learns through them",
             fix="compute with tensors, without NumPy, PIL, detach, no_grad or round.",
         )
+    growth = config.schedules().get("growth")
+    if growth is not None and min(growth.ends) < 1:
+        smallest = copy.deepcopy(D)
+        smallest.grow(min(growth.ends))
+        images = smallest.d_input(images.detach())
+        fix = "let it take images of any size, or --growth 1: networks that grow begin with small images."
+        changed = _call(spec, f"fails on images {[*images.shape]}", transform, images, fix=fix)
+        expected = f"float images {[*images.shape]}, the shape of its input"
+        _check_tensor(f"{who} gives", changed, tuple(images.shape), expected, fix, nan)

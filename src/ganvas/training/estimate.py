@@ -13,6 +13,7 @@ from ganvas import networks
 from ganvas.config import Network, OptimisationConfig, TrainConfig, replace
 from ganvas.config.custom import images_per_group, is_batch_normed
 from ganvas.devices import free_bytes
+from ganvas.diagnosis.rules.remedies import with_penalties
 from ganvas.errors import GanvasError
 from ganvas.features.frozen import FrozenNetwork
 from ganvas.game.moves import Game, Penalties, train_d, train_g
@@ -341,14 +342,16 @@ def play_every_kind_of_round(config: TrainConfig, shape: Shape, device: torch.de
 def _graph_bytes(state: TrainState, shape: Shape, n: int, persistent: int, free: int) -> int:
     """Bytes that the autograd graph of an update holds, over n images: the larger of D's and G's.
 
+    D's has the penalties that a correction may add (`--on-failure`).
+
     Raises:
         GanvasError: it does not fit beside the `persistent` bytes into the free ones; found while it is made.
     """
     game, loss_config = state.game, state.config.loss
     z, labels = torch.randn(n, state.config.network.latent), torch.zeros(n, dtype=torch.long)
     labels = labels if shape.classes else None
-    schedules = {name: state.schedules[name] for name in ("r1", "r2", "gp", "dragan")}
-    penalties = Penalties(**{name: max(schedule.start, schedule.end) for name, schedule in schedules.items()})
+    schedules = with_penalties(state.config).schedules()
+    penalties = Penalties(**{name: max(schedules[name].ends) for name in ("r1", "r2", "gp", "dragan")})
     with torch.no_grad():
         real = game.real_input(torch.zeros(n, *shape[:3]).contiguous(memory_format=state.memory_format))
     saved: dict[int, int] = {}  # address -> bytes; no saved tensor is freed before the backward pass

@@ -48,7 +48,8 @@ def fit_moments(state: TrainState, images: ImageSet, nimg: int) -> None:
             assert part is not None
             yield state.game.real_input(to_unit(part).contiguous(memory_format=state.memory_format)), labels
 
-    moments.fit(inputs(), None if images.labels is None else torch.from_numpy(np.bincount(images.labels)))
+    sizes = None if images.labels is None else np.bincount(images.labels, minlength=images.classes)
+    moments.fit(inputs(), None if sizes is None else torch.from_numpy(sizes))
     moments.augmentation.copy_(_augmentation(state))
     # eigenvectors have no sign of their own, so other processors may find others, and sums in two bases have no mean
     distributed.broadcast(moments.buffers())

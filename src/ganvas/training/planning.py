@@ -56,8 +56,14 @@ class Plan:
 
     @classmethod
     def of(cls, config: TrainConfig) -> "Plan":
-        """That of a configuration; of a run by time, which is not planned yet, its end."""
-        return cls(1, fraction=1.0) if config.kimg is None else cls(config.total_images)
+        """That of a configuration; of a run by time, which is not planned yet, its end, as that of its last schedule.
+
+        Schedules in kimg do not go by the fraction: a trial of its last round has to be after all of them.
+        """
+        if config.kimg is not None:
+            return cls(config.total_images)
+        last = max((schedule.finish for schedule in config.schedules().values() if schedule.absolute), default=0.0)
+        return cls(math.ceil(1000 * last) + config.images_per_round, fraction=1.0)
 
     def fraction_at(self, nimg: int) -> float:
         """The fraction that is done after `nimg` images, which are at least those of the plan."""

@@ -249,10 +249,16 @@ class TrainState:
         self.augment_pipe.noise = scheduled["noise"]
 
     def _prepare_batch(self, batch: Batch) -> Batch:
-        """Real images as D's input, and the labels where training is conditional."""
+        """Real images as D's input, and the labels where training is conditional.
+
+        A frozen network sees one microbatch at a time: its feature maps need memory too.
+        """
         images, labels = batch
+        pixels = to_unit(images).contiguous(memory_format=self.memory_format)
+        size = self.config.optimisation.microbatch if self.game.D.frozen_input else None
         with torch.no_grad():
-            real = self.updates.real_input(to_unit(images).contiguous(memory_format=self.memory_format))
+            parts = [self.updates.real_input(part) for part in pixels.split(size or len(pixels))]
+        real = parts[0] if len(parts) == 1 else torch.cat(parts)
         return real, labels if self.config.dataset.conditional else None
 
     def _accumulate_d_gradients(

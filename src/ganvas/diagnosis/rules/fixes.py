@@ -206,6 +206,11 @@ def add_dropout(knobs: Knobs, about: str) -> Mapping[str, Any]:
     return {"dropout": 0.3} if knobs.get("dropout", 1.0) < 0.3 else {}
 
 
+def stop_momentum(knobs: Knobs, about: str) -> Mapping[str, Any]:
+    """No first moment of Adam; RMSprop has none."""
+    return {} if knobs["optimiser"] == "rmsprop" else {"beta1": 0.0}
+
+
 def non_saturating_loss(knobs: Knobs, about: str) -> Mapping[str, Any]:
     """In place of the saturating one."""
     return {"objective": "non-saturating"} if knobs["objective"] == "minimax" else {}

@@ -66,7 +66,7 @@ def lower_rates_to_usual(knobs: Knobs, about: str, update: float | None) -> Mapp
 
 def stop_momentum(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:
     """No first moment of Adam."""
-    return {"beta1": 0.0}
+    return fixes.stop_momentum(knobs, about)
 
 
 def raise_penalties(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:
@@ -74,6 +74,16 @@ def raise_penalties(knobs: Knobs, about: str, update: float | None) -> Mapping[s
     if knobs["objective"] == "wasserstein":
         return {"gp": _raised(knobs["gp"], GP, 2), "clip": 0.0}  # clipped weights keep the gradient from that norm
     return {name: _raised(knobs[name], R1_R2, 4) for name in ("r1", "r2")}
+
+
+def with_penalties(config: TrainConfig) -> TrainConfig:
+    """The configuration with the gradient penalties that `--on-failure` may add to it; itself where there are none."""
+    if config.runtime.on_failure not in ("rollback", "correct"):
+        return config
+    try:
+        return change_config(config, raise_penalties(dict(leaves(config)), "", None))
+    except GanvasError:  # the configuration excludes them
+        return config
 
 
 def raise_noise(knobs: Knobs, about: str, update: float | None) -> Mapping[str, Any]:

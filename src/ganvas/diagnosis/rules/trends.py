@@ -155,7 +155,7 @@ NO_IMPROVEMENT = Condition(
 OSCILLATING = Condition(
     "oscillation", "warning", "G and D chase each other in circles: the losses oscillate, and nothing improves.",
     ("G/loss",), ("no gradient penalty", "momentum (β1) that is too high"),
-    (PENALTY, Fix("no momentum", fixes.setting(beta1=0.0)), Fix("half the learning rates", fixes.scaling_rates(0.5))),
+    (PENALTY, Fix("no momentum", fixes.stop_momentum), Fix("half the learning rates", fixes.scaling_rates(0.5))),
     "Mescheder et al. 2018", oscillating,
 )  # fmt: skip
 PLATEAU = Condition(
