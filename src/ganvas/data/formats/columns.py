@@ -222,7 +222,9 @@ def _read_cell(cell: Any, folder: Path) -> bytes | Unreadable:
     try:
         return file.read_bytes()
     except OSError as error:
-        return Unreadable(f"its image, {inside}, cannot be opened: {error.strerror}")
+        reason = Unreadable(f"its image, {inside}, cannot be opened: {error.strerror}")
+        reason.__cause__ = error
+        return reason
 
 
 def _damaged(path: Path, error: Exception) -> GanvasError:
