@@ -28,7 +28,7 @@ from ganvas.progress import progress_bar
 _CHUNK_SIZE = 32  # images per task, enough to hide the overhead of a task
 _CHUNK_BYTES = 2**22  # of encoded files in a task, where they are read ahead: with all tasks in flight, some 100 MB
 _ALPHA_SAMPLES = 64  # images with an alpha channel that are decoded to see whether any pixel is transparent
-_MAX_HISTOGRAM_ROWS = 1000  # rows of a histogram that are kept
+_MAX_MISNAMED = 1000  # misnamed files that are listed
 _KEPT_SIDES = range(MIN_SIDE, 257)  # a size that all images have is kept if its sides are in this range
 _MAX_DEFAULT_SIDE = 64
 
@@ -76,9 +76,10 @@ class HeaderScan:
     def to_json(self) -> dict[str, Any]:
         """JSON-able histograms, the most frequent rows first."""
         return {
-            "sizes": {f"{height}x{width}": n for (height, width), n in self.sizes.most_common(_MAX_HISTOGRAM_ROWS)},
+            "sizes": {f"{height}x{width}": n for (height, width), n in self.sizes.most_common()},
             "colour_modes": dict(self.modes.most_common()),
-            "misnamed": self.misnamed,
+            "misnamed": self.misnamed[:_MAX_MISNAMED],
+            "misnamed_count": len(self.misnamed),
         }
 
 
@@ -114,7 +115,7 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
                 scan.animated.append(images.names[index])
             if header.deep:
                 scan.deep[header.deep].append(index)
-            if header.misnamed and len(scan.misnamed) < _MAX_HISTOGRAM_ROWS:
+            if header.misnamed:
                 scan.misnamed.append((images.names[index], header.misnamed))
     scan.kinds = list(number_of)
     return scan
