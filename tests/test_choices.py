@@ -94,6 +94,12 @@ def test_a_few_small_images_do_not_decide_the_size_and_are_named(write_files: Ca
     assert "and 1 of 21 fewer than 32 pixels on the shorter side: cropped to 16x16" in default.notes[-1]
 
 
+def test_images_that_get_bars_are_not_called_enlarged(write_files: Callable[..., Path]) -> None:
+    config = replace(fast(write_files((20, 90), *[(70, 90)] * 20)), fit="pad")
+    [note] = choose_resolution(config, CPU, progress=False)[1]
+    assert "at most 64 on the shorter side on a CPU; --resolution changes this." in note
+
+
 def test_what_decides_the_size_is_said() -> None:
     sizes = {(64, 85, 0, ""): "at most 64 on the shorter side", (29, 286, 0, ""): "at most 8,192 in all and 64 on"}
     sizes |= {(50, 50, 0, ""): "the shorter side of the smallest", (50, 50, 2, "a"): "the shorter side of nearly all"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from support import shorten_statistics, tiny
 
 from ganvas import networks, sampling
@@ -21,6 +22,8 @@ from ganvas.runs import log
 from ganvas.runs.folder import Run
 from ganvas.training import start
 from ganvas.training.monitor.quality import QualityMonitor
+from ganvas.training.monitor.subject import RunNetworks
+from ganvas.training.state import TrainState
 
 
 @pytest.fixture
@@ -193,3 +196,25 @@ def test_trend_is_lower_for_better_images() -> None:
     assert all(value is not None for value in values)
     assert values == sorted(values)  # type: ignore[type-var]
     assert abs(values[0]) < 0.1 * values[2]  # type: ignore[arg-type,operator]
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_held_out_images_have_the_classes_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conditional: bool
+) -> None:
+    for number, name in enumerate(("train/cat", "train/dog", "test/ant", "test/cat", "test/dog")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(3):
+            Image.new("L", (8, 8), 10 * number + i).save(tmp_path / "photos" / name / f"{i}.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    config = replace(tiny("~/photos"), conditional=conditional)
+    images = open_images(config.dataset.options(), progress=False)
+    state = TrainState.build(config, Shape(1, 8, 8, 2 if conditional else 0), torch.device("cpu"))
+    networks = RunNetworks(config.dataset, images, state)
+    inputs = networks._held_out
+    assert inputs is not None
+    found = [] if inputs.labels is None else inputs.labels.tolist()
+    assert found == ([0, 0, 0, 1, 1, 1] if conditional else [])
+    assert sorted({int(value) // 10 for value in inputs.values[:, 0, 0, 0]}) == ([3, 4] if conditional else [2, 3, 4])
+    assert networks.on_held_out(torch.zeros(1)) is not None

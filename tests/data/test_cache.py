@@ -6,14 +6,18 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers import encode, noise, open_data, start_python, write_folder, write_zip
+from PIL import Image
 
-from ganvas.data import DataOptions, open_images, prepare
+from ganvas.data import DataOptions, decoding, limits, open_images, prepare, source_types
 from ganvas.data.cached import cache
 from ganvas.errors import GanvasError
 
@@ -199,6 +203,60 @@ print("ready", flush=True)
 images = open_images(DataOptions(sys.argv[1]))
 print(len(calls), len(images), images.fingerprint, flush=True)
 """
+
+
+@pytest.mark.parametrize("form", ["AVIF", "HEIC"])
+def test_images_whose_library_comes_later_are_read_then(tmp_path, monkeypatch, decoded_images, form):
+    path = write_folder(tmp_path / "s", {f"{index}.png": encode(noise(40, 40, 3, seed=index)) for index in range(3)})
+    if form == "HEIC":
+        heif: Any = pytest.importorskip("pillow_heif", reason="the extra `heif` is not installed")
+        heif.from_pillow(Image.new("RGB", (20, 20))).save(path / "a.heic")
+    else:
+        Image.new("RGB", (20, 20)).save(path / "a.avif")
+    options = DataOptions(str(path), max_bad=0.5)
+    with monkeypatch.context() as missing:
+        missing.setitem(sys.modules, "pillow_heif", None)
+        missing.setattr(decoding.Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
+        missing.setattr(decoding, "_FORMATS", tuple(name for name in decoding._FORMATS if name != "AVIF"))
+        for _ in range(2):
+            assert [name for name, _ in open_images(options, progress=False).skipped] == [f"a.{form.lower()}"]
+            assert limits.find_default_size(options, progress=False) == (40, 40)
+        assert len(decoded_images) == 3
+    for _ in range(2):
+        found = open_data(path)
+        assert (len(found), found.skipped, found.resolution) == (4, (), (16, 16))
+        assert limits.find_default_size(options, progress=False) == (16, 16)
+    assert len(decoded_images) == 7
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [(OSError(errno.EIO, "I/O error"), True), (MemoryError(), True), (PermissionError(errno.EACCES, "denied"), False)],
+)
+def test_images_that_a_failing_disk_withheld_are_read_again_a_minute_later(
+    folder, monkeypatch, decoded_images, error, passing
+):
+    (folder / "a" / "0.png").write_bytes(encode(noise(8, 8)))
+
+    def fail(path, mode):
+        if path.name == "0.png" and path.parent.name == "a":
+            raise error
+        return open(path, mode)
+
+    options = DataOptions(str(folder), max_bad=0.5)
+    with monkeypatch.context() as disk:
+        disk.setattr(source_types, "open", fail, raising=False)
+        assert len(open_images(options, progress=False)) == 9
+        assert limits.find_default_size(options, progress=False) == (9, 9)
+    assert len(open_images(options, progress=False)) == 9
+    assert len(decoded_images) == 9
+    monkeypatch.setattr(cache, "time", SimpleNamespace(time=lambda: time.time() + cache.RETRY_AFTER))
+    for _ in range(2):
+        found = open_images(options, progress=False)
+        assert (len(found), len(found.skipped)) == ((10, 0) if passing else (9, 1))
+        assert not [note for note in found.notes if "damaged" in note]
+        assert limits.find_default_size(options, progress=False) == ((8, 8) if passing else (9, 9))
+    assert len(decoded_images) == (19 if passing else 9)
 
 
 def test_two_simultaneous_processes_decode_once(folder):

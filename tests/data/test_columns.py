@@ -110,6 +110,15 @@ def test_unlabelled_rows_give_no_classes(tmp_path):
     assert "no label in 1 rows" in some.notes[-1]
 
 
+def test_a_column_that_is_asked_for_and_has_no_classes_is_refused_with_the_reason(tmp_path):
+    path = write(tmp_path / "x.parquet", table(4, metadata=False, breed=["a", None, "b", None]))
+    with pytest.raises(
+        GanvasError, match=r"The column breed has no classes: .*breed has no label in 2 rows\."
+    ) as caught:
+        open_data(path, label_column="breed")
+    assert "leave --label-column out" in caught.value.fix
+
+
 def test_bad_cells_are_counted_and_paths_stay_inside(tmp_path):
     (tmp_path / "outside.png").write_bytes(encode(noise(9, 9, 3)))
     folder = tmp_path / "s"

@@ -1,9 +1,11 @@
 """Folders as people have them: splits, masks, loose images, debris, tables of labels."""
 
+import errno
 import json
 import tarfile
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,6 +205,36 @@ def test_classes_have_the_same_numbers_in_both_splits(tmp_path):
     found = open_data(write_folder(tmp_path / "s", files_of(*names)), split="test")
     assert found.class_names == ("b", "d", "a")
     assert labels_of(found).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("place", ["", "s/"])
+def test_one_table_names_the_images_of_both_splits(tmp_path, place):
+    kinds = {"train": "ab", "val": "ba"}
+    rows = [(f"{split}/{i}.png", kind) for split, both in kinds.items() for i, kind in enumerate(both)]
+    names, table = [name for name, _ in rows], "".join(f"{place}{name},{kind}\n" for name, kind in rows)
+    (tmp_path / "s_labels.csv").write_text(f"file,label\n{table}")
+    path = write_folder(tmp_path / "s", files_of(*names))
+    assert read(path) == {0: "a", 1: "b"}
+    assert read(path, split="test") == {2: "b", 3: "a"}
+
+
+def test_a_table_in_the_folder_of_a_split_is_not_about_the_other_one(tmp_path):
+    files = {**files_of("train/0.png", "train/1.png", "val/0.png", "val/1.png"), "train/x.csv": b"0.png,a\n1.png,b\n"}
+    path = write_folder(tmp_path / "s", files)
+    assert read(path) == {0: "a", 1: "b"}
+    assert read(path, split="test") == {2: "", 3: ""}
+
+
+@pytest.mark.parametrize("place", ["s", "."])
+def test_each_split_has_the_table_of_its_name(tmp_path, place):
+    path = write_folder(tmp_path / "s", files_of("train/0.png", "train/1.png", "val/0.png", "val/1.png"))
+    (tmp_path / place / "train_labels.csv").write_text("file,label\n0.png,a\n1.png,b\n")
+    (tmp_path / place / "val_labels.csv").write_text("file,label\n0.png,b\n1.png,a\n")
+    assert read(path) == {0: "a", 1: "b"}
+    assert read(path, split="test") == {2: "b", 3: "a"}
+    if place == "s":  # a folder of one split, with the tables beside
+        assert read(path / "train") == {0: "a", 1: "b"}
+        assert read(path / "val") == {2: "b", 3: "a"}
 
 
 @pytest.mark.parametrize(
@@ -579,6 +611,13 @@ def test_a_table_of_all_images_is_used_beside_one_of_a_part(tmp_path):
     assert read(path) == {0: "a", 1: "b", 2: "a", 3: "b"}
 
 
+def test_of_tables_with_the_column_the_one_of_the_most_images_is_used(tmp_path):
+    rows = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(4))
+    part, whole = b"file,label\n0.png,p\n1.png,q\n9.png,q\n8.png,q\n7.png,q\n", f"file,label\n{rows}".encode()
+    path = write_folder(tmp_path / "s", {**files_of(*IMAGES), "a.csv": part, "labels.csv": whole})
+    assert read(path, label_column="label") == {0: "a", 1: "b", 2: "a", 3: "b"}
+
+
 def test_table_that_misses_one_image_in_twenty_is_used(tmp_path):
     rows = ["file,label", *(f"{i}.png,{i % 2}" for i in range(1, 20))]
     files = {**files_of(*(f"{i}.png" for i in range(20))), "x.csv": "\n".join(rows).encode()}
@@ -598,6 +637,22 @@ def test_table_names_images_in_the_other_form_of_unicode(tmp_path):
 )
 def test_damaged_tables_are_no_obstacle(tmp_path, content):
     assert set(read(write_folder(tmp_path / "s", {**files_of(*IMAGES), "x.csv": content})).values()) == {""}
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "tar"])
+def test_a_file_beside_that_cannot_be_read_is_no_obstacle(tmp_path, monkeypatch, form):
+    path = write(tmp_path / "s", files_of(*IMAGES), form)
+    (tmp_path / "class_notes.txt").write_text("mine")
+
+    def refuse(file: Path, mode: str) -> Any:
+        if file.name == "class_notes.txt":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open(file, mode)
+
+    monkeypatch.setattr(folder, "open", refuse, raising=False)
+    assert "class_notes.txt is not used: it cannot be read (Permission denied)." in open_data(path).notes
+    with pytest.raises(GanvasError, match="Permission denied"):
+        open_data(path, label_column="label")
 
 
 @pytest.mark.parametrize(

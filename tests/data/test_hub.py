@@ -95,6 +95,14 @@ def test_unlabelled_test_split_has_no_labels(hub):
     assert open_data("hf:a/b", split="test").labels is None
 
 
+def test_a_column_without_classes_is_refused_and_not_in_a_test_split(hub):
+    columns = {"image": image_cells(3), "breed": ["a", None, "b"]}
+    hub.answer = Table(columns, {"image": Image(), "breed": object()})
+    with pytest.raises(GanvasError, match=r"The column breed has no classes: hf:a/b: breed has no label in 1 rows\."):
+        open_data("hf:a/b", label_column="breed")
+    assert open_data("hf:a/b", label_column="breed", split="test").labels is None
+
+
 def test_data_set_without_images_is_refused(hub):
     hub.answer = Table({"text": ["x"]}, {"text": object()})
     with pytest.raises(GanvasError, match="no column of images: text"):

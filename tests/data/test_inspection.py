@@ -4,10 +4,11 @@ import io
 import json
 
 import numpy as np
+import pytest
 from helpers import encode, noise, write_folder, write_idx, write_zip
 from rich.console import Console
 
-from ganvas.data import inspect
+from ganvas.data import inspect, prepare
 
 
 def inspect_quietly(path, **options):
@@ -57,6 +58,25 @@ def test_all_problems_of_a_folder_are_reported(tmp_path):
     output = " ".join(render(report).split())
     assert "many/page.jpg: not an image: it begins with '<html>'" in output
     assert json.loads(json.dumps(report.to_json()))["duplicate_count"] == 1
+
+
+def test_all_sizes_and_misnamed_files_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "_MAX_MISNAMED", 2)
+    files = {f"{i}.png": encode(noise(9 + i, 12, seed=i), "JPEG" if i < 14 else "PNG") for i in range(16)}
+    report = inspect_quietly(write_folder(tmp_path / "s", files), resolution="40")
+    assert len(report.original_sizes) == 16
+    assert (len(report.misnamed_files), report.misnamed_count) == (2, 14)
+    warnings = "\n".join(report.warnings)
+    assert "Images smaller than 40x40, which are enlarged: 16." in warnings
+    assert "Files whose extension names another format: 14.\n    0.png" in warnings
+    assert "and 12 more" in warnings
+
+
+@pytest.mark.parametrize(("fit", "enlarged"), [("crop", 3), ("stretch", 3), ("pad", 1)])
+def test_images_that_get_bars_are_not_enlarged(tmp_path, fit, enlarged):
+    files = {f"{i}.png": encode(noise(*size)) for i, size in enumerate([(10, 40), (40, 10), (10, 10), (20, 40)])}
+    report = inspect_quietly(write_folder(tmp_path / "s", files), resolution="20", fit=fit)
+    assert f"Images smaller than 20x20, which are enlarged: {enlarged}." in report.warnings
 
 
 def test_data_set_without_problems_has_no_warnings(tmp_path):

@@ -3,7 +3,7 @@
 import re
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,12 @@ _GREY_MODES = {"1", "L", "LA", "La", "I", "F"}
 
 Fit = Literal["crop", "pad", "stretch"]
 
+_MISSING_READERS = {
+    "HEIC": "a HEIC image: pip install 'ganvas[heif]' reads it",
+    "AVIF": "an AVIF image, and this Pillow was built without AVIF: pip install --upgrade pillow",
+}
+"""Why an image is not read whose format needs a library that may be missing."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -82,6 +88,18 @@ def read_header(file: BinaryIO, name: str) -> Header:
         several = several or count_imagej_pages(image) > 1
         grey, alpha = _is_grey(image), image.has_transparency_data
         return Header(height, width, image.mode, grey, alpha, misnamed, several, _depth(image))
+
+
+def optional_formats() -> list[str]:
+    """The formats, among those that need a library which may be missing, that are read here."""
+    _register_heif()
+    return ["HEIC"] * ("HEIF" in Image.OPEN) + ["AVIF"] * ("AVIF" in _FORMATS)
+
+
+def reads_now(reasons: Collection[str]) -> bool:
+    """Whether one of the reasons why images could not be used is a library that has been installed since."""
+    missing = {format for format, reason in _MISSING_READERS.items() if reason in reasons}
+    return bool(missing) and not missing.isdisjoint(optional_formats())
 
 
 def is_transparent(file: BinaryIO) -> bool:
@@ -300,8 +318,4 @@ def _describe_error(error: Exception, file: BinaryIO) -> str:
 
 def _missing_reader(format: str) -> str:
     """What to install for a format that is not read here; empty if nothing is missing."""
-    if format == "HEIC" and "HEIF" not in Image.OPEN:
-        return "a HEIC image: pip install 'ganvas[heif]' reads it"
-    if format == "AVIF" and "AVIF" not in _FORMATS:
-        return "an AVIF image, and this Pillow was built without AVIF: pip install --upgrade pillow"
-    return ""
+    return "" if format in optional_formats() else _MISSING_READERS.get(format, "")

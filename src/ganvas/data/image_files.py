@@ -5,12 +5,15 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from ganvas.data.file_selection import Selection, branches
 from ganvas.data.labels.class_folders import choose_tops, has_parts
 from ganvas.data.labels.label_tables import MAX_TABLE_BYTES, Labels, Matcher, make_labels, parse_json, parse_table
+from ganvas.data.labels.naming import rank_by_split, split_of
 from ganvas.data.labels.parts import find_parts, repeat_images
 from ganvas.data.labels.splits import choose_split, find_asides, has_mark
 from ganvas.data.listing import EMPTY, LABELS_FILE, FileKinds, common_root, extension, natural_key
@@ -54,41 +57,13 @@ class Contents:
     """Whether its own name says that its folders are numbered parts of one set: see `ganvas.data.labels.parts`."""
 
 
-class _Selection:
-    """The images that are left while others are put aside, each with a note."""
-
-    def __init__(self, images: list[str], ignored: Counter[str], of_parts: bool) -> None:
-        self.images = images
-        self.ignored = ignored
-        self.notes: list[str] = []
-        self.classes: dict[str, str] = {}
-        """The class of a top folder whose name also has the split."""
-        self.of_parts = of_parts
-
-    def drop(self, dropped: set[str], kind: str, note: str) -> None:
-        if dropped:
-            self.images = [image for image in self.images if image not in dropped]
-            self.ignored[f"({kind})"] += len(dropped)
-            self.notes.append(note)
-
-    def below(self) -> tuple[str, dict[str, list[str]], list[str]]:
-        """The common folder of all images; the images of each of its folders; those in none of them."""
-        root = common_root(self.images)
-        folders: dict[str, list[str]] = {}
-        loose = []
-        for image in self.images:
-            top, slash, _ = image[len(root) :].partition("/")
-            folders.setdefault(top, []).append(image) if slash else loose.append(image)
-        return root, folders, loose
-
-
 def list_images(kinds: FileKinds, contents: Contents, *, split: str, label_column: str | None) -> Listing:
     """Chooses images and split, and gives labels: from `dataset.json`, the sub-folders, or a table such as a CSV.
 
     Raises:
         GanvasError: there is no such split or column, or a `dataset.json` that cannot be used.
     """
-    selection = _Selection(*_recognise(kinds, contents), contents.of_parts)
+    selection = Selection(*_recognise(kinds, contents), contents.of_parts)
     listing, used = _select_and_label(kinds, selection, contents, split, label_column)
     selection.ignored.update(extension(name) for name in kinds.tables if name not in used)
     notes = [*selection.notes, *listing.notes, *unread_notes(selection.ignored)]
@@ -102,7 +77,7 @@ def list_images(kinds: FileKinds, contents: Contents, *, split: str, label_colum
 
 
 def _select_and_label(
-    kinds: FileKinds, selection: _Selection, contents: Contents, split: str, column: str | None
+    kinds: FileKinds, selection: Selection, contents: Contents, split: str, column: str | None
 ) -> tuple[Listing, list[str]]:
     """The images with their labels, and the tables that were used."""
     table = _find_own_table(kinds, selection)
@@ -126,7 +101,7 @@ def _select_and_label(
         return _apply(attached, selection, contents.where, column), []
     listing = _label_by_folders(selection)
     if selection.images and (column is not None or listing.labels is None):
-        labelled, used = _label_by_tables(kinds, selection, contents, column)
+        labelled, used = _label_by_tables(kinds, selection, contents, split, column)
         if labelled is None or labelled.labels is None:
             labelled = replace(listing, notes=(*(labelled.notes if labelled else ()), *listing.notes))
         return labelled, used
@@ -157,7 +132,7 @@ def _recognise(kinds: FileKinds, contents: Contents) -> tuple[list[str], Counter
     return images, ignored
 
 
-def _find_own_table(kinds: FileKinds, selection: _Selection) -> str | None:
+def _find_own_table(kinds: FileKinds, selection: Selection) -> str | None:
     """The `dataset.json` of the images: at the top, or in the folder that all of them share."""
     root = common_root([*selection.images, *(t for t in kinds.tables if PurePosixPath(t).name == LABELS_FILE)])
     inner = common_root(selection.images)
@@ -165,7 +140,7 @@ def _find_own_table(kinds: FileKinds, selection: _Selection) -> str | None:
     return next((place for place in places if place in kinds.tables), None)
 
 
-def _drop_copies(selection: _Selection) -> None:
+def _drop_copies(selection: Selection) -> None:
     """Leaves out `cat_mask.png` and `cat_thumb.png` beside `cat.png`."""
     stems: dict[str, set[str]] = {}
     split_names = [(image, PurePosixPath(image)) for image in selection.images]
@@ -180,7 +155,7 @@ def _drop_copies(selection: _Selection) -> None:
         selection.drop(dropped, kind, f"Images that are {kind} of others are not used: {len(dropped)}, as {example}.")
 
 
-def _drop_asides(selection: _Selection) -> None:
+def _drop_asides(selection: Selection) -> None:
     """Leaves out folders of masks and thumbnails."""
     root, folders, _ = selection.below()
     for folder, kind in find_asides(list(folders)).items():
@@ -188,29 +163,20 @@ def _drop_asides(selection: _Selection) -> None:
         selection.drop(set(folders[folder]), kind, f"{root}{folder} holds {kind} and is not used: {count} images.")
 
 
-def _drop_loose(selection: _Selection) -> None:
+def _drop_loose(selection: Selection) -> None:
     """Leaves out a few images beside folders that hold nearly all; up to a tenth beside splits, as they are in none."""
     while True:
         root, folders, loose = selection.below()
-        inside, branches = len(selection.images) - len(loose), _branches(root, folders)
-        most = max(_FEW, inside // (100 if choose_split(branches, "train") is None else 10))
-        if not loose or len(loose) >= inside or len(loose) > most or len(branches) < 2:
+        inside, below = len(selection.images) - len(loose), branches(root, folders)
+        most = max(_FEW, inside // (100 if choose_split(below, "train") is None else 10))
+        if not loose or len(loose) >= inside or len(loose) > most or len(below) < 2:
             return
         what = f"{loose[0]}" if len(loose) == 1 else f"{len(loose)} images such as {loose[0]}"
         where = f"the folders {', '.join(list(folders)[:4])}{' …' if len(folders) > 4 else ''}"
         selection.drop(set(loose), "beside the folders", f"Not used, because outside {where}: {what}.")
 
 
-def _branches(root: str, folders: dict[str, list[str]]) -> list[str]:
-    """The names of the folders, or of those in the only one."""
-    if len(folders) != 1:
-        return list(folders)
-    [(top, images)] = folders.items()
-    inner = [image[len(root) + len(top) + 1 :].partition("/") for image in images]
-    return list(dict.fromkeys(name for name, slash, _ in inner if slash))
-
-
-def _choose(selection: _Selection, split: str) -> bool:
+def _choose(selection: Selection, split: str) -> bool:
     """Keeps the images of a split, if the folders are splits, and says whether they are."""
     root, folders, loose = selection.below()
     names = list(folders)
@@ -219,7 +185,7 @@ def _choose(selection: _Selection, split: str) -> bool:
         if split == "test" and not found.folders:
             return False
         kept = [image for name in names if name in found.folders for image in folders[name]]
-        _keep(selection, kept, f"{found.note} {len(kept)} of {len(selection.images)} images.")
+        selection.keep(kept, f"{found.note} {len(kept)} of {len(selection.images)} images.")
         selection.classes = {f"{root}{name}": label for name, label in found.classes.items()}
         return True
     if len(names) == 1 and len(loose) < len(folders[names[0]]):  # look below, as in archive/train beside a picture
@@ -229,7 +195,7 @@ def _choose(selection: _Selection, split: str) -> bool:
     return _choose_in_classes(selection, split) or _is_split(root, split, selection)
 
 
-def _is_split(root: str, split: str, selection: _Selection) -> bool:
+def _is_split(root: str, split: str, selection: Selection) -> bool:
     """Whether the only folder, such as `test/`, is the one that is asked for; any may be trained on."""
     for folder in root.split("/")[:-1]:
         found = choose_split([folder], split)
@@ -241,14 +207,7 @@ def _is_split(root: str, split: str, selection: _Selection) -> bool:
     return False
 
 
-def _keep(selection: _Selection, kept: list[str], note: str) -> None:
-    others = len(selection.images) - len(kept)
-    selection.images = kept
-    selection.ignored["(not in this split)"] += others
-    selection.notes.append(note)
-
-
-def _choose_in_classes(selection: _Selection, split: str) -> bool:
+def _choose_in_classes(selection: Selection, split: str) -> bool:
     """Splits inside of class folders: cats/train, cats/test, dogs/train, dogs/test."""
     root, folders, loose = selection.below()
     if loose or len(folders) < 2:
@@ -274,7 +233,7 @@ def _choose_in_classes(selection: _Selection, split: str) -> bool:
         return _choose(selection, split)
     kept = [i for top, images in folders.items() for i in images if i[len(root) :].split("/")[1] in chosen[top]]
     used = ", ".join(sorted({name for names in chosen.values() for name in names}))
-    _keep(selection, kept, f"{used} in each folder is used as the {split} split: {len(kept)} images.")
+    selection.keep(kept, f"{used} in each folder is used as the {split} split: {len(kept)} images.")
     selection.classes = {} if are_parts else {f"{root}{top}": top for top in folders}
     return True
 
@@ -282,7 +241,7 @@ def _choose_in_classes(selection: _Selection, split: str) -> bool:
 # --- labels ------------------------------------------------------------------------------------------------
 
 
-def _label_by_folders(selection: _Selection) -> Listing:
+def _label_by_folders(selection: Selection) -> Listing:
     """First-level sub-folders become classes if every image is in one and there are at least two."""
     names = tuple(selection.images)
     if selection.classes:
@@ -301,7 +260,7 @@ def _number(names: tuple[str, ...], tops: list[str]) -> Listing:
     return Listing(names, np.array([number[top] for top in tops], np.int64), tuple(classes))
 
 
-def _label_by_json(table: str, selection: _Selection, contents: Contents) -> Listing:
+def _label_by_json(table: str, selection: Selection, contents: Contents) -> Listing:
     where = f"{contents.where}: {table}"
     prefix = table[: -len(LABELS_FILE)]
     labels = parse_json(contents.read(table), Matcher(selection.images), prefix, where)
@@ -314,21 +273,27 @@ def _label_by_json(table: str, selection: _Selection, contents: Contents) -> Lis
 
 
 def _label_by_tables(
-    kinds: FileKinds, selection: _Selection, contents: Contents, column: str | None
+    kinds: FileKinds, selection: Selection, contents: Contents, split: str, column: str | None
 ) -> tuple[Listing | None, list[str]]:
     """Classes from the first table that has some; a note if there are tables but no classes.
+
+    Of several tables with the column that is asked for, the one that names the most images is used.
 
     Raises:
         GanvasError: a column is asked for that no table has.
     """
-    tables = _find_tables(kinds, selection, contents)
-    matcher = Matcher(selection.images if tables else [])
-    notes, count = [], len(selection.images)
+    tables = _find_tables(kinds, selection, contents, split)
+    matcher = Matcher(selection.images, selection.others) if tables else Matcher([])
+    notes, count, usable = list[str](), len(selection.images), list[tuple[Labels, str]]()
     for name, read in tables:
         if name.lower().endswith(".json"):
             notes.append(f"{name} is not used: of JSON, only a {LABELS_FILE} gives classes.")
             continue
-        content = read()
+        try:
+            content = read()
+        except OSError as error:
+            notes.append(f"{name} is not used: it cannot be read ({error.strerror}).")
+            continue
         if len(content) > MAX_TABLE_BYTES:
             notes.append(f"{name} is not used: it is larger than 1 GiB.")
             continue
@@ -337,9 +302,14 @@ def _label_by_tables(
         if isinstance(found, Labels) and (reason := _names_few(found, selection, name, column)):
             notes.append(reason)
         elif isinstance(found, Labels):
-            return _apply(found, selection, name, column), [name]
+            usable.append((found, name))
+            if column is None:
+                break
         elif found:
             notes.append(found)
+    if usable:
+        labels, name = max(usable, key=lambda each: len(each[0].values))
+        return _apply(labels, selection, name, column), [name]
     if column is not None:
         raise GanvasError(
             " ".join(notes) or f"{contents.where} has no table with a column {column!r} that names its images.",
@@ -351,17 +321,29 @@ def _label_by_tables(
     return (Listing(tuple(selection.images), notes=(*notes[:_MAX_NOTES], *rest)) if notes else None), []
 
 
-def _find_tables(kinds: FileKinds, selection: _Selection, contents: Contents) -> list[tuple[str, Callable[[], bytes]]]:
-    """Those in the folders above the images come first; then all others if there are few; then those beside."""
+def _find_tables(
+    kinds: FileKinds, selection: Selection, contents: Contents, split: str
+) -> list[tuple[str, Callable[[], bytes]]]:
+    """Those in the folders above the images come first; then all others if there are few; then those beside.
+
+    Of each kind, those named after the split come first; tables named after another one come last of all.
+    """
     root = common_root(selection.images)
     names = [name for name in kinds.tables if PurePosixPath(name).name != LABELS_FILE]
     above = [name for name in names if root.startswith(name[: name.rfind("/") + 1])]
     others = [name for name in names if name not in above] if len(names) <= _MAX_TABLES else []
-    inside = [(name, lambda name=name: contents.read(name)) for name in (*above[:_MAX_TABLES], *others)]
-    return [*inside, *contents.beside[:_MAX_TABLES]]
+    own = split_of(*reversed(root.split("/")), Path(contents.where).name if split == "train" else "", split)
+
+    def rank(table: tuple[str, Callable[[], bytes]]) -> int:
+        return rank_by_split(table[0], own)
+
+    inside = [[(name, partial(contents.read, name)) for name in group] for group in (above[:_MAX_TABLES], others)]
+    groups = (*inside, contents.beside[:_MAX_TABLES])
+    found = [table for group in groups for table in sorted(group, key=rank)]
+    return sorted(found, key=lambda table: max(1, rank(table)))
 
 
-def _apply(labels: Labels, selection: _Selection, name: str, column: str | None) -> Listing:
+def _apply(labels: Labels, selection: Selection, name: str, column: str | None) -> Listing:
     kept = tuple(image for image in selection.images if image in labels.values)
     bad = tuple((image, f"no label in {name}") for image in selection.images if image not in labels.values)
     try:
@@ -377,7 +359,7 @@ def _apply(labels: Labels, selection: _Selection, name: str, column: str | None)
     return Listing(kept, numbers, names, notes, bad)
 
 
-def _names_few(labels: Labels, selection: _Selection, name: str, column: str | None) -> str:
+def _names_few(labels: Labels, selection: Selection, name: str, column: str | None) -> str:
     """Why a table that was not asked for is not used, if it leaves more than a few images without a class."""
     images = selection.images
     named = sum(image in labels.values for image in images)

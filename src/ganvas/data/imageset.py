@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ganvas.data.options import Fit
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
@@ -63,7 +65,11 @@ class ImageSet:
         return len(self.class_names)
 
 
-def count_smaller(sizes: Mapping[str, int], resolution: tuple[int, int]) -> int:
-    """How many of the images with these sizes, {"HxW": count}, are enlarged to a resolution (H, W)."""
+def count_smaller(sizes: Mapping[str, int], resolution: tuple[int, int], fit: Fit = "crop") -> int:
+    """How many of the images with these sizes, {"HxW": count}, are enlarged to a resolution (H, W).
+
+    Bars (`pad`) fill a side that is too short where the other one is long enough.
+    """
     sides = [(*map(int, size.split("x")), count) for size, count in sizes.items()]
-    return sum(count for height, width, count in sides if height < resolution[0] or width < resolution[1])
+    is_enlarged = all if fit == "pad" else any
+    return sum(n for height, width, n in sides if is_enlarged((height < resolution[0], width < resolution[1])))

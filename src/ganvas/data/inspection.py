@@ -48,7 +48,9 @@ class DataReport(Displayed):
     ignored_files: dict[str, int]
     """Number of files of each extension that are not images."""
     misnamed_files: tuple[tuple[str, str], ...]
-    """(file, what it is) of images whose extension names another format."""
+    """(file, what it is) of images whose extension names another format; the first of them if there are very many."""
+    misnamed_count: int
+    """Number of images whose extension names another format."""
     fingerprint: str
     notes: tuple[str, ...]
     """What was decided automatically, a sentence each."""
@@ -137,6 +139,7 @@ def inspect(
         bad_files=images.skipped,
         ignored_files=dict(images.metadata["ignored"]),
         misnamed_files=tuple((name, actual) for name, actual in images.metadata["misnamed"]),
+        misnamed_count=images.metadata.get("misnamed_count", len(images.metadata["misnamed"])),
         fingerprint=images.fingerprint,
         notes=images.notes,
         warnings=(),
@@ -203,18 +206,20 @@ def _find_problems(report: DataReport, options: DataOptions) -> list[str]:
         problems.append(
             f"Blank images, of a single colour: {len(report.blank_images)} ({_format_names(report.blank_images)})."
         )
-    if small := count_smaller(report.original_sizes, report.resolution):
+    if small := count_smaller(report.original_sizes, report.resolution, options.fit):
         height, width = report.resolution
         problems.append(f"Images smaller than {height}x{width}, which are enlarged: {small}.")
     if report.misnamed_files:
-        rows = _format_rows(report.misnamed_files)
-        problems.append(f"Files whose extension names another format: {len(report.misnamed_files)}.{rows}")
+        rows = _format_rows(report.misnamed_files, report.misnamed_count)
+        problems.append(f"Files whose extension names another format: {report.misnamed_count}.{rows}")
     return problems
 
 
-def _format_rows(rows: Any) -> str:
+def _format_rows(rows: Any, count: int | None = None) -> str:
+    """The first rows; `count` is the number of all if `rows` has not all of them."""
     lines = [f"\n    {name}: {reason}" for name, reason in rows[:_MAX_ROWS]]
-    more = f"\n    and {len(rows) - _MAX_ROWS} more" if len(rows) > _MAX_ROWS else ""
+    others = (len(rows) if count is None else count) - len(lines)
+    more = f"\n    and {others} more" if others else ""
     return "".join(lines) + more
 
 

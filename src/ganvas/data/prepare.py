@@ -21,14 +21,14 @@ from ganvas.data.arrays.value_range import USUAL_LEVELS, Levels, depth_note, flo
 from ganvas.data.cached.cache import PixelWriter, check_disk_space
 from ganvas.data.decoding import Header, decode, is_transparent, read_header, read_peak, read_range, resize_array
 from ganvas.data.options import MIN_SIDE, DataOptions
-from ganvas.data.source_types import ImageArrays, ImageFiles, Unreadable
+from ganvas.data.source_types import Failures, ImageArrays, ImageFiles, Unreadable
 from ganvas.errors import GanvasError
 from ganvas.progress import progress_bar
 
 _CHUNK_SIZE = 32  # images per task, enough to hide the overhead of a task
 _CHUNK_BYTES = 2**22  # of encoded files in a task, where they are read ahead: with all tasks in flight, some 100 MB
 _ALPHA_SAMPLES = 64  # images with an alpha channel that are decoded to see whether any pixel is transparent
-_MAX_HISTOGRAM_ROWS = 1000  # rows of a histogram that are kept
+_MAX_MISNAMED = 1000  # misnamed files that are listed
 _KEPT_SIDES = range(MIN_SIDE, 257)  # a size that all images have is kept if its sides are in this range
 _MAX_DEFAULT_SIDE = 64
 
@@ -46,7 +46,7 @@ class HeaderScan:
     alpha: list[int] = field(default_factory=list)
     deep: dict[str, list[int]] = field(default_factory=lambda: {"grey": [], "colour": [], "float": []})
     """Images of 16 bits or more, or of floats."""
-    failures: dict[int, str] = field(default_factory=dict)
+    failures: Failures = field(default_factory=Failures)
     misnamed: list[tuple[str, str]] = field(default_factory=list)
     animated: list[str] = field(default_factory=list)
     kinds: list[tuple[int, int, str, bool]] = field(default_factory=list)
@@ -76,9 +76,10 @@ class HeaderScan:
     def to_json(self) -> dict[str, Any]:
         """JSON-able histograms, the most frequent rows first."""
         return {
-            "sizes": {f"{height}x{width}": n for (height, width), n in self.sizes.most_common(_MAX_HISTOGRAM_ROWS)},
+            "sizes": {f"{height}x{width}": n for (height, width), n in self.sizes.most_common()},
             "colour_modes": dict(self.modes.most_common()),
-            "misnamed": self.misnamed,
+            "misnamed": self.misnamed[:_MAX_MISNAMED],
+            "misnamed_count": len(self.misnamed),
         }
 
 
@@ -114,7 +115,7 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
                 scan.animated.append(images.names[index])
             if header.deep:
                 scan.deep[header.deep].append(index)
-            if header.misnamed and len(scan.misnamed) < _MAX_HISTOGRAM_ROWS:
+            if header.misnamed:
                 scan.misnamed.append((images.names[index], header.misnamed))
     scan.kinds = list(number_of)
     return scan
@@ -163,7 +164,7 @@ def _choose_levels(
 
     def read_all(kind: str, read: Callable[[BinaryIO], Result]) -> list[Result]:
         found = (
-            _read_files(lambda file, _: read(file), files, headers.deep[kind], {}, "", progress=False)
+            _read_files(lambda file, _: read(file), files, headers.deep[kind], Failures(), "", progress=False)
             for files, headers in splits
         )
         return [value for chunks in found for chunk in chunks for _, value in chunk]
@@ -303,7 +304,7 @@ def _read_files(
     read: Callable[[BinaryIO, int], Result],
     images: ImageFiles,
     indices: Sequence[int],
-    failures: dict[int, str],
+    failures: Failures,
     title: str,
     progress: bool,
 ) -> Iterator[list[tuple[int, Result]]]:
@@ -320,10 +321,8 @@ def _read_files(
                     raise content
                 with images.open(index) if content is None else io.BytesIO(content) as file:
                     results.append((index, read(file, index)))
-            except Unreadable as reason:
-                failures[index] = str(reason)
             except Exception as error:  # a single file, or a failing disk, must not end the reading of a whole data set
-                failures[index] = f"cannot be read: {error}"
+                failures.record(index, error)
         return results
 
     with warnings.catch_warnings(action="ignore"), progress_bar(title, len(indices), shown=progress) as advance:
@@ -355,7 +354,7 @@ def _chunks(images: ImageFiles, indices: Sequence[int]) -> Iterator[list[tuple[i
 
 def _has_transparency(images: ImageFiles, indices: list[int]) -> bool:
     samples = indices[:: max(1, len(indices) // _ALPHA_SAMPLES)]
-    found = _read_files(lambda file, _: is_transparent(file), images, samples, {}, "", progress=False)
+    found = _read_files(lambda file, _: is_transparent(file), images, samples, Failures(), "", progress=False)
     return any(transparent for chunk in found for _, transparent in chunk)
 
 

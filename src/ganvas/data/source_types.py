@@ -1,5 +1,6 @@
 """What every reader returns: a Source, which reads as ImageArrays (decoded pixels) or as ImageFiles (encoded files)."""
 
+import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,29 @@ from ganvas.terminal import printable_name
 
 class Unreadable(Exception):
     """An image cannot be used; the message is the reason, for users."""
+
+
+_LASTING = (
+    None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
+"""Numbers of errors that come again until a file or its permissions change; decoders of damaged files raise None."""
+
+
+class Failures(dict[int, str]):
+    """Why images cannot be used, by their index."""
+
+    passing = False
+    """Whether one may be readable at another time: its disk failed, or there was too little memory."""
+
+    def record(self, index: int, error: Exception) -> None:
+        """Adds the image that an error, `Unreadable` or any other, is about."""
+        self[index] = str(error) if isinstance(error, Unreadable) else f"cannot be read: {error}"
+        self.passing = self.passing or _is_passing(error) or _is_passing(error.__cause__)
+
+
+def _is_passing(error: BaseException | None) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in _LASTING)
 
 
 @dataclass(frozen=True)

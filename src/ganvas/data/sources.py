@@ -5,6 +5,7 @@ import difflib
 import gzip
 import lzma
 import re
+import time
 import zlib
 from collections.abc import Mapping
 from contextlib import closing
@@ -17,6 +18,7 @@ import numpy as np
 
 from ganvas.data import digits, named, stacked
 from ganvas.data.cached import cache
+from ganvas.data.decoding import optional_formats, reads_now
 from ganvas.data.formats import (
     archive,
     cifar,
@@ -94,6 +96,8 @@ def open_image_set(options: DataOptions, *, progress: bool, strict: bool) -> Ima
         return cache.build_in_memory(source.name, build)
     key = cache.key(source.stamp, options.size(), options.channels, options.fit)
     images = cache.load_or_build(source.name, key, build)
+    if reads_now({reason for _, reason in images.skipped}):
+        images = cache.load_or_build(source.name, cache.key(key, optional_formats()), build)
     if strict:
         _check_bad_fraction(options, images.skipped, len(images) + len(images.skipped))
     return images
@@ -331,6 +335,9 @@ def _build_files(
         shape, notes = (len(kept), target.channels, *target.size), target.notes
     if strict:
         _check_bad_fraction(options, skipped(), total)
+    facts = {"format": source.format, **scan.to_json(), "ignored": dict(content.ignored)}
+    if scan.failures.passing:
+        facts["valid_until"] = time.time() + cache.RETRY_AFTER
     return cache.Decoded(
         shape,
         writer.hexdigest(),
@@ -338,7 +345,7 @@ def _build_files(
         content.class_names,
         skipped(),
         (*content.notes, *notes),
-        {"format": source.format, **scan.to_json(), "ignored": dict(content.ignored)},
+        facts,
         tuple(content.names[index] for index in kept),
     )
 

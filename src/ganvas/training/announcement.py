@@ -49,7 +49,8 @@ def describe(
     few = describe_few(len(images))
     lines = [f"Note: {note}" for note in (preset, *images.notes, few, *config.warnings(), *shared) if note]
     told = any("enlarged" in note for note in images.notes)  # where the size was chosen
-    if not told and (small := count_smaller(images.metadata.get("sizes", {}), images.resolution)):
+    sizes, fit = images.metadata.get("sizes", {}), config.dataset.fit
+    if not told and (small := count_smaller(sizes, images.resolution, fit)):
         lines.append(f"Note: Images smaller than {h}x{w}, which are enlarged: {small:,}; --resolution changes this.")
     lines += [f"Skipped {file}: {reason}" for file, reason in images.skipped[:MAX_SKIPPED]]
     if len(images.skipped) > MAX_SKIPPED:

@@ -57,7 +57,8 @@ def choose_resolution(config: TrainConfig, device: torch.device, *, progress: bo
     if size is None:
         return config, []
     resolution = f"{size.height}x{size.width}"
-    note = f"Images are trained at {resolution} pixels, {size.describe(MAX_SIDE[kind])} on a {kind}{size.remark}"
+    remark = size.remark if config.dataset.fit != "pad" else ""  # bars do not enlarge
+    note = f"Images are trained at {resolution} pixels, {size.describe(MAX_SIDE[kind])} on a {kind}{remark}"
     return replace(config, resolution=resolution), [f"{note}; --resolution changes this."]
 
 

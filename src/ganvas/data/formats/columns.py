@@ -54,8 +54,8 @@ def _read(paths: Sequence[Path], label_column: str | None, notes: tuple[str, ...
     except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
         raise _damaged(paths[0], error) from error
     found = label_rows(values, f"{paths[0]}: {chosen}", types.get(chosen)) if chosen else Classes(None)
-    if found.labels is None and label_column:
-        raise GanvasError(f"The column {label_column} has no classes.", expected="one class for each image")
+    if label_column is not None:
+        refuse_no_classes(found, label_column)
     return ImageFiles(
         [f"row {row}" for row in range(count)],
         _never,
@@ -115,6 +115,17 @@ def label_rows(values: Sequence[Any], where: str, names: Sequence[str] | None) -
     except ValueError:
         return Classes(None, (), (f"{where} gives several labels to an image: no classes.",))
     return read_classes(array, where, names) if len(array) else Classes(None)
+
+
+def refuse_no_classes(found: Classes, column: str) -> None:
+    """Raises GanvasError if a column that is asked for gives no classes, with the reason."""
+    if found.labels is None:
+        reason = f": {found.notes[0].removesuffix(': no classes.')}" if found.notes else ""
+        raise GanvasError(
+            f"The column {column} has no classes{reason}.",
+            expected="one class for each image",
+            fix="choose another column, give each row a class, or leave --label-column out.",
+        )
 
 
 # --- files -------------------------------------------------------------------------------------------------
@@ -222,7 +233,9 @@ def _read_cell(cell: Any, folder: Path) -> bytes | Unreadable:
     try:
         return file.read_bytes()
     except OSError as error:
-        return Unreadable(f"its image, {inside}, cannot be opened: {error.strerror}")
+        reason = Unreadable(f"its image, {inside}, cannot be opened: {error.strerror}")
+        reason.__cause__ = error
+        return reason
 
 
 def _damaged(path: Path, error: Exception) -> GanvasError:

@@ -63,24 +63,30 @@ def find_tables_beside(path: Path) -> list[Path]:
 
 
 def table_reader(path: Path) -> Callable[[], bytes]:
-    """Reads a table; of one above MAX_TABLE_BYTES only so much that its length shows it."""
-    return lambda: _read_table(path)
+    """Reads a table beside a folder or an archive; of one above MAX_TABLE_BYTES only so much that its length shows it.
+
+    The reader raises OSError where the file cannot be read: it may be none of the data set's.
+    """
+    return lambda: _read_start(path, MAX_TABLE_BYTES + 1)
 
 
 def _read_table(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(MAX_TABLE_BYTES + 1)
+        return _read_start(path, MAX_TABLE_BYTES + 1)
     except OSError as error:
         raise GanvasError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _read_head(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(HEAD_BYTES)
+        return _read_start(path, HEAD_BYTES)
     except OSError:
         return b""
+
+
+def _read_start(path: Path, size: int) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(size)
 
 
 def _scan(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, str]], Counter[str]]:

@@ -4,7 +4,7 @@ import io
 import re
 from typing import Any, BinaryIO
 
-from ganvas.data.formats.columns import choose_label_column, label_rows
+from ganvas.data.formats.columns import choose_label_column, label_rows, refuse_no_classes
 from ganvas.data.labels.classes import Classes
 from ganvas.data.source_types import ImageFiles, Source, Unreadable, no_split, open_file
 from ganvas.errors import GanvasError
@@ -24,7 +24,7 @@ def source(requested: str, split: str, label_column: str | None = None) -> Sourc
     table = _load_dataset(requested, repository, config or None, split)
     name = "-".join(part for part in (repository.rpartition("/")[2], config) if part)
     stamp = ["hub", repository, config, split, str(getattr(table, "_fingerprint", "")), len(table), label_column]
-    return Source(name, "a data set from the hub", stamp, lambda: _read(table, requested, label_column))
+    return Source(name, "a data set from the hub", stamp, lambda: _read(table, requested, split, label_column))
 
 
 def _load_dataset(requested: str, repository: str, config: str | None, split: str) -> Any:
@@ -57,7 +57,7 @@ def _load_dataset(requested: str, repository: str, config: str | None, split: st
         ) from error
 
 
-def _read(table: Any, requested: str, label_column: str | None) -> ImageFiles:
+def _read(table: Any, requested: str, split: str, label_column: str | None) -> ImageFiles:
     import datasets  # type: ignore[import-not-found]
 
     features = table.features
@@ -72,6 +72,8 @@ def _read(table: Any, requested: str, label_column: str | None) -> ImageFiles:
     chosen, notes = choose_label_column(types, label_column, requested)
     where = f"{requested}: {chosen}"
     found = label_rows(list(table[chosen]), where, types[chosen]) if chosen else Classes(None)
+    if label_column is not None and split == "train":  # many test splits have no labels
+        refuse_no_classes(found, label_column)
 
     def open_image(index: int) -> BinaryIO:
         cell = rows[index][column]

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ganvas.data.formats.archive import refuse_bomb
-from ganvas.data.formats.folder import find_tables_beside
+from ganvas.data.formats.folder import find_tables_beside, table_reader
 from ganvas.data.image_files import Contents, list_images
 from ganvas.data.labels.label_tables import LABEL_KEYS, MAX_TABLE_BYTES, Labels, first_value
 from ganvas.data.labels.parts import holds_parts
@@ -124,7 +124,7 @@ def _read(
         with _open(paths, index.places[name]) as file:
             return file.read(HEAD_BYTES)
 
-    tables = [(table.name, table.read_bytes) for table in beside]
+    tables = [(table.name, table_reader(table)) for table in beside]
     of_parts = holds_parts(Path(where).name.partition(".")[0])
     contents = Contents(where, read_table, read_head, tables, _attach(index, column), of_parts)
     listing = list_images(kinds, contents, split=split, label_column=column)

@@ -42,17 +42,19 @@ class Matcher:
     """Finds the image that a table means: by its path, its name, or its name without the ending.
 
     Accented letters are equal in both forms of Unicode: macOS names files with the accents apart.
+
+    Args:
+        images: those that may be found.
+        others: images of other splits; a path that names one of them is not taken for an image of the same name.
     """
 
-    def __init__(self, images: Sequence[str]) -> None:
+    def __init__(self, images: Sequence[str], others: Sequence[str] = ()) -> None:
         self._exact = {_composed(image): image for image in images}
         self._found: dict[str, str | None] = {}
         for image in images:
-            path = PurePosixPath(_composed(image))
-            parts = path.parts
-            ends = {"/".join(parts[start:]) for start in range(len(parts))}
-            for key in ends | {end[: -len(path.suffix)] if path.suffix else end for end in ends}:
+            for key in _ends(image):
                 self._found[key] = None if key in self._found else image  # two images of one name: neither is meant
+        self._others = {key for other in others for key in _ends(other) if "/" in key}.difference(self._found)
 
     def find(self, name: str, prefix: str = "") -> str | None:
         """The image of this name; `prefix` is the folder of the table."""
@@ -61,6 +63,8 @@ class Matcher:
             key = "/".join(parts[start:])
             if not start and (found := self._exact.get(_composed(prefix) + key)) is not None:
                 return found
+            if key in self._others or (not start and _composed(prefix) + key in self._others):
+                return None
             if (found := self._found.get(key)) is not None:
                 return found
             if "." in key.rpartition("/")[2] and (found := self._found.get(key.rpartition(".")[0])) is not None:
@@ -70,6 +74,13 @@ class Matcher:
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
+
+
+def _ends(image: str) -> set[str]:
+    """The path of an image without any number of leading folders, each with and without the ending."""
+    path = PurePosixPath(_composed(image))
+    ends = {"/".join(path.parts[start:]) for start in range(len(path.parts))}
+    return ends | {end[: -len(path.suffix)] if path.suffix else end for end in ends}
 
 
 def make_labels(

@@ -55,6 +55,17 @@ def split_of(*names: str) -> str:
     return next((SPLITS[word] for name in names for word in words(name) if word in SPLITS), "")
 
 
+def rank_by_split(path: str, split: str) -> int:
+    """0 for a file that is named after a split, 1 for one named after none; 2 and 3 for those named after others.
+
+    A test split is nearer to a validation split than to the training split. The last part of a path decides.
+    """
+    own = split_of(*reversed(path.split("/")))
+    if own in (split, ""):
+        return 0 if own == split else 1
+    return 3 if own == "train" else 2
+
+
 def role_of(name: str) -> Role:
     """What the words of a name say about the array's content; empty if they say nothing certain."""
     own = set(words(name))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample
 from ganvas.errors import GanvasError
 from ganvas.pytorch_state import seed_generators
 from ganvas.training.state import TrainState
+from ganvas.values import expand_user
 
 FAKES = 256
 """Fakes in a probe, always of the same seeds."""
@@ -54,11 +54,16 @@ class RunNetworks:
         labels = None if shares is None else torch.from_numpy(assign_classes(np.arange(FAKES), shares))
         z = drawing.sample_latents(range(FAKES), state.config.network.latent)
         self._fakes = _Inputs(z, labels).to(state.device)
-        self._real = _select(images, rng.permutation(len(images))[:BATCH], conditional).to(state.device)
+        own = images.labels if conditional else None
+        self._real = _select(images, rng.permutation(len(images))[:BATCH], own).to(state.device)
         self._held_out: _Inputs | None = None
-        if self._test is not None and (self._test.classes >= images.classes or not conditional):
-            rows = rng.permutation(len(self._test))[:FAKES]
-            self._held_out = _select(self._test, rows, conditional).to(state.device)
+        numbers = None if self._test is None or not conditional else _number_as(self._test, images)
+        known = np.arange(0 if self._test is None else len(self._test))
+        if numbers is not None:
+            known = np.flatnonzero(numbers >= 0)
+        if self._test is not None and len(known):
+            rows = known[rng.permutation(len(known))[:FAKES]]
+            self._held_out = _select(self._test, rows, numbers).to(state.device)
 
     def images(self) -> tuple[Tensor, Tensor, int]:
         """64 reals, and G's images of the fixed latents."""
@@ -132,16 +137,24 @@ class RunNetworks:
         return {}
 
 
-def _select(images: ImageSet, rows: np.ndarray, conditional: bool) -> _Inputs:
+def _select(images: ImageSet, rows: np.ndarray, labels: np.ndarray | None) -> _Inputs:
     rows = np.sort(rows)
-    labels = torch.from_numpy(images.labels[rows]) if conditional and images.labels is not None else None
-    return _Inputs(torch.from_numpy(images.images[rows]), labels)
+    chosen = None if labels is None else torch.from_numpy(labels[rows])
+    return _Inputs(torch.from_numpy(images.images[rows]), chosen)
+
+
+def _number_as(held_out: ImageSet, training: ImageSet) -> np.ndarray:
+    """The labels of held-out images as training numbers its classes, int64 [N]; -1 where it has no such class."""
+    if held_out.labels is None:
+        return np.full(len(held_out), -1)
+    number = {name: i for i, name in enumerate(training.class_names)}
+    return np.array([number.get(name, -1) for name in held_out.class_names], np.int64)[held_out.labels]
 
 
 def _test_images(data: DatasetConfig, images: ImageSet) -> ImageSet | None:
     """The source's own held-out images, of the size of the training images; None where there are none here."""
     own = data.options()
-    if own.source not in digits.NAMES and not Path(own.source.removeprefix("stacked-mnist:")).exists():
+    if own.source not in digits.NAMES and not expand_user(own.source.removeprefix("stacked-mnist:")).exists():
         return None  # it would have to be downloaded
     try:
         return open_test_split(own, images)
