@@ -30,7 +30,7 @@ from ganvas.data.imageset import ImageSet
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, atomic_folder, write_json
 
-VERSION = 6
+VERSION = 7
 """Increased whenever decoding or the format changes; entries of older versions are then ignored."""
 
 RETRY_AFTER = 60.0

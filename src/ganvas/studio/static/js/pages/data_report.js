@@ -31,7 +31,7 @@ export function reportView(report, { onChange }) {
     badFiles(report.bad ?? []),
     duplicates(report.duplicates ?? [], report.duplicate_count, small),
     named(t("data.blank.title", { n: report.blank_images.length }), report.blank_images.map((name) => [name, ""])),
-    named(t("data.misnamed.title", { n: report.misnamed_files.length }), report.misnamed_files),
+    named(t("data.misnamed.title", { n: report.misnamed_count }), report.misnamed_files),
   );
 }
 
