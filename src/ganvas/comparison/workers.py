@@ -125,7 +125,7 @@ class _TrainingThread(threading.Thread):
         super().__init__(name="ganvas-trainings", daemon=True)
         # read by this thread: the caller's SimpleQueue.get waits for ever, in Python 3.11 at least, if the handler of
         # a signal takes longer than the rest of the timeout
-        self._stop = stop
+        self._requests = stop  # Thread has a _stop
         self._waiting, self._running, self._workers = deque(jobs), list[_WorkerProcess](), workers
         self._display, self._quiet = display, quiet or workers > 1
         self._outcomes = SimpleQueue[Outcome | BaseException | None]()
@@ -176,7 +176,7 @@ class _TrainingThread(threading.Thread):
 
     def _poll(self) -> None:
         """Starts waiting jobs up to the number of workers, stops all if requested, and collects those that ended."""
-        stopping = self._stopping or bool(self._stop)
+        stopping = self._stopping or bool(self._requests)
         if stopping:
             for child in self._running:
                 child.stop(at_once=self._at_once)
