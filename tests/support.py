@@ -152,13 +152,12 @@ PRELOADED = [
 
 
 class Fork:
-    """A command in a process that is forked from one that has imported PyTorch and other slow modules."""
+    """A command in a process that is forked from one that has imported PRELOADED: `_fork_server` in conftest."""
 
     def __init__(
         self, command: list[str], run: Callable[[list[str]], object], environment: Mapping[str, str] | None = None
     ) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
         self._command, self._folder = command, tempfile.TemporaryDirectory()
         self._out, self._err = (Path(self._folder.name, name) for name in ("out", "err"))
         variables = {**os.environ, **(environment or {})}

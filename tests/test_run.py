@@ -16,7 +16,7 @@ import pytest
 import slow_training
 import torch
 from safetensors.torch import load_file
-from support import BATCH_NORM_IN_D, NARROW, PRELOADED, Fork, run_cli, run_script_file, tiny
+from support import BATCH_NORM_IN_D, NARROW, Fork, run_cli, run_script_file, tiny
 
 import ganvas as ganvas_package
 from ganvas.cli import main
@@ -278,7 +278,6 @@ def test_run_killed_twenty_times_equals_the_uninterrupted_run(write_images: Call
     config = replace(tiny(write_images(60, 8, 8)), kimg=40.0, tick_kimg=0.1, snapshot_kimg=0.4)
     whole = train(config, name="whole", quiet=True)
     processes = multiprocessing.get_context("forkserver")  # its children have imported everything
-    processes.set_forkserver_preload(PRELOADED)
     random = torch.Generator().manual_seed(0)
     run, log, state = (
         Run(Path("runs/killed")),

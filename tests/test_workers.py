@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from filelock import FileLock
-from support import PRELOADED, time_limit, tiny
+from support import time_limit, tiny
 
 from ganvas.comparison import worker, workers
 from ganvas.comparison.jobs import is_complete, saved_nimg
@@ -168,7 +168,6 @@ def run_comparison(path: str) -> None:
 @pytest.fixture
 def comparison() -> Iterator[ForkServerProcess]:
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(PRELOADED)
     process = processes.Process(target=run_comparison, args=(str(Path("outcomes.json").resolve()),))
     process.start()
     yield process

@@ -107,7 +107,7 @@ def _train_locally(
                 with stop.raise_in_block():
                     yield outcome
         finally:
-            trainings.end(stop)
+            trainings.end()
         if stop:
             raise KeyboardInterrupt("stopped; the same command resumes from there")
 
@@ -149,12 +149,12 @@ class _TrainingThread(threading.Thread):
                 self._taken += 1
                 return outcome
 
-    def end(self, stop: StopRequests) -> None:
+    def end(self) -> None:
         """Lets running trainings save and end, or kills them after a second Ctrl-C, and waits for that."""
         self._stopping = True
         while self.is_alive():
             try:
-                self._at_once |= stop.immediate
+                self._at_once |= self._requests.immediate
                 self.join(_POLL_INTERVAL)
             except KeyboardInterrupt:  # the second Ctrl-C: still leave no process behind
                 self._at_once = True

@@ -44,6 +44,17 @@ def assign_classes(seeds: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return np.searchsorted(shares.cumsum(), places).clip(max=len(shares) - 1)
 
 
+def number_as(images: ImageSet, others: ImageSet) -> np.ndarray:
+    """The labels of images as another set numbers its classes, int64 [n]; -1 where it has no class of that name.
+
+    Without labels, all are -1.
+    """
+    if images.labels is None:
+        return np.full(len(images), -1)
+    number = {name: i for i, name in enumerate(others.class_names)}
+    return np.array([number.get(name, -1) for name in images.class_names], np.int64)[images.labels]
+
+
 def open_test_split(options: DataOptions, train: ImageSet) -> ImageSet | None:
     """Opens the source's test split, resized to the training set's size; None if it has no other images.
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ganvas.data import ImageSet
 from ganvas.data.cached import cache, cache_files
+from ganvas.data.selection import number_as
 from ganvas.errors import GanvasError
 from ganvas.features.extraction import (
     Extractor,
@@ -96,10 +97,9 @@ def classifier_extractor(train: ImageSet, held_out: ImageSet | None = None, *, p
 
     digest, resize = hash_weights(trained), describe_resize(SIDES)
     result = Extractor("classifier", digest, resize, extract, predict_probabilities=predict_probabilities)
-    if held_out is None or held_out.labels is None:
+    if held_out is None:
         return result
-    number = {name: i for i, name in enumerate(train.class_names)}  # the sets may number their classes differently
-    labels = np.array([number.get(name, -1) for name in held_out.class_names])[held_out.labels]
+    labels = number_as(held_out, train)
     known = np.flatnonzero(labels >= 0)
     if not len(known):
         return result

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ganvas import drawing
 from ganvas.config import DatasetConfig
 from ganvas.data import ImageSet, digits, to_unit
-from ganvas.data.selection import assign_classes, class_shares, iterate_batches, open_test_split
+from ganvas.data.selection import assign_classes, class_shares, iterate_batches, number_as, open_test_split
 from ganvas.diagnosis.probe import Part
 from ganvas.diagnosis.signals.samples import MAX_REALS, ReferenceSet, downsample
 from ganvas.errors import GanvasError
@@ -57,13 +57,12 @@ class RunNetworks:
         own = images.labels if conditional else None
         self._real = _select(images, rng.permutation(len(images))[:BATCH], own).to(state.device)
         self._held_out: _Inputs | None = None
-        numbers = None if self._test is None or not conditional else _number_as(self._test, images)
-        known = np.arange(0 if self._test is None else len(self._test))
-        if numbers is not None:
-            known = np.flatnonzero(numbers >= 0)
-        if self._test is not None and len(known):
-            rows = known[rng.permutation(len(known))[:FAKES]]
-            self._held_out = _select(self._test, rows, numbers).to(state.device)
+        if self._test is not None:
+            numbers = number_as(self._test, images) if conditional else None
+            known = np.arange(len(self._test)) if numbers is None else np.flatnonzero(numbers >= 0)
+            if len(known):
+                rows = known[rng.permutation(len(known))[:FAKES]]
+                self._held_out = _select(self._test, rows, numbers).to(state.device)
 
     def images(self) -> tuple[Tensor, Tensor, int]:
         """64 reals, and G's images of the fixed latents."""
@@ -141,14 +140,6 @@ def _select(images: ImageSet, rows: np.ndarray, labels: np.ndarray | None) -> _I
     rows = np.sort(rows)
     chosen = None if labels is None else torch.from_numpy(labels[rows])
     return _Inputs(torch.from_numpy(images.images[rows]), chosen)
-
-
-def _number_as(held_out: ImageSet, training: ImageSet) -> np.ndarray:
-    """The labels of held-out images as training numbers its classes, int64 [N]; -1 where it has no such class."""
-    if held_out.labels is None:
-        return np.full(len(held_out), -1)
-    number = {name: i for i, name in enumerate(training.class_names)}
-    return np.array([number.get(name, -1) for name in held_out.class_names], np.int64)[held_out.labels]
 
 
 def _test_images(data: DatasetConfig, images: ImageSet) -> ImageSet | None:
