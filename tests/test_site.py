@@ -96,6 +96,10 @@ def test_links_in_code_are_left_alone() -> None:
     assert links("`[a](b.md)` [c](d.md)\n```\n[e](f.md)\n```\n![g](h.png)") == ["d.md", "h.png"]
 
 
+def test_the_text_of_a_link_may_continue_on_the_next_line() -> None:
+    assert links("See [heads with\neyes](a.md) and [b](c.md).\n\nA [bracket\n\nand](no-link.md).") == ["a.md", "c.md"]
+
+
 def test_the_built_site_is_checked(tmp_path: Path) -> None:
     def page(*body: str) -> list[str]:
         (tmp_path / "index.html").write_text("".join(body))

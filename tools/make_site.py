@@ -23,24 +23,25 @@ NO_PAGES = {CONFIG, "requirements.txt"}
 ASSETS = {ROOT / "src/ganvas/studio/static/favicon.svg": "favicon.svg"}
 """Files of the package that the theme needs, and their names on the site."""
 IMAGES = {".png", ".jpg", ".webp", ".svg", ".gif"}
-LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
+LINK = re.compile(r"(!?\[(?:(?!\n\n)[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
+"""A link within one paragraph: its text may continue on the next line."""
 MADE = re.compile(r"<!-- made: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 FENCE = re.compile(r"^ *(```|~~~)")
+CODE = re.compile(r"(`+)(.+?)\1")
 
 
 def replace_links(text: str, replace: Callable[[str], str]) -> str:
     """The text with the target of each Markdown link replaced; code is left alone."""
-    lines, fenced = [], False
+    bare, fenced = [], False
     for line in text.split("\n"):
-        if FENCE.match(line):
-            fenced = not fenced
-        elif not fenced:
-            bare = re.sub(r"(`+)(.+?)\1", lambda code: "`" * len(code[0]), line)
-            for found in reversed(list(LINK.finditer(bare))):
-                start, end = found.span(2)
-                line = line[:start] + replace(line[start:end]) + line[end:]
-        lines.append(line)
-    return "\n".join(lines)
+        fence = bool(FENCE.match(line))
+        bare.append("`" * len(line) if fence or fenced else CODE.sub(lambda code: "`" * len(code[0]), line))
+        fenced ^= fence
+    parts, end = [], 0
+    for link in LINK.finditer("\n".join(bare)):
+        parts += [text[end : link.start(2)], replace(text[link.start(2) : link.end(2)])]
+        end = link.end(2)
+    return "".join([*parts, text[end:]])
 
 
 def is_external(target: str) -> bool:
