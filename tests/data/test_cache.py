@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import pytest
 from helpers import encode, noise, open_data, start_python, write_folder, write_zip
 from PIL import Image
 
-from ganvas.data import DataOptions, decoding, limits, open_images, prepare, source_types
+from ganvas.data import DataOptions, decoding, inspection, limits, open_images, prepare, source_types
 from ganvas.data.cached import cache
 from ganvas.errors import GanvasError
 
@@ -230,11 +229,16 @@ def test_images_whose_library_comes_later_are_read_then(tmp_path, monkeypatch, d
 
 
 @pytest.mark.parametrize(
-    ("error", "passing"),
-    [(OSError(errno.EIO, "I/O error"), True), (MemoryError(), True), (PermissionError(errno.EACCES, "denied"), False)],
+    ("error", "reason"),
+    [
+        (OSError(errno.EIO, "I/O error"), ""),
+        (OSError(errno.ESTALE, "Stale file handle"), ""),
+        (MemoryError(), "cannot be read: it does not fit into memory"),
+        (PermissionError(errno.EACCES, "denied"), "cannot be opened: denied"),
+    ],
 )
-def test_images_that_a_failing_disk_withheld_are_read_again_a_minute_later(
-    folder, monkeypatch, decoded_images, error, passing
+def test_a_failing_disk_ends_the_reading_and_leaves_nothing_in_the_cache(
+    folder, monkeypatch, decoded_images, error, reason
 ):
     (folder / "a" / "0.png").write_bytes(encode(noise(8, 8)))
 
@@ -246,17 +250,27 @@ def test_images_that_a_failing_disk_withheld_are_read_again_a_minute_later(
     options = DataOptions(str(folder), max_bad=0.5)
     with monkeypatch.context() as disk:
         disk.setattr(source_types, "open", fail, raising=False)
-        assert len(open_images(options, progress=False)) == 9
-        assert limits.find_default_size(options, progress=False) == (9, 9)
-    assert len(open_images(options, progress=False)) == 9
-    assert len(decoded_images) == 9
-    monkeypatch.setattr(cache, "time", SimpleNamespace(time=lambda: time.time() + cache.RETRY_AFTER))
+        if not reason:
+            reads = (
+                open_images,
+                limits.find_default_size,
+                lambda given, **_: inspection.inspect(given.source, quiet=True),
+            )
+            for read in reads:
+                with pytest.raises(GanvasError, match=rf"^a/0\.png cannot be read: {error.strerror}\.") as caught:
+                    read(options, progress=False)
+                assert "start again" in caught.value.fix
+            assert not decoded_images
+        else:
+            assert len(open_images(options, progress=False)) == 9
+            assert limits.find_default_size(options, progress=False) == (9, 9)
     for _ in range(2):
         found = open_images(options, progress=False)
-        assert (len(found), len(found.skipped)) == ((10, 0) if passing else (9, 1))
+        assert found.skipped == ((("a/0.png", reason),) if reason else ())
+        assert len(found) == (9 if reason else 10)
         assert not [note for note in found.notes if "damaged" in note]
-        assert limits.find_default_size(options, progress=False) == ((8, 8) if passing else (9, 9))
-    assert len(decoded_images) == (19 if passing else 9)
+        assert limits.find_default_size(options, progress=False) == ((9, 9) if reason else (8, 8))
+    assert len(decoded_images) == len(found)
 
 
 def test_two_simultaneous_processes_decode_once(folder):

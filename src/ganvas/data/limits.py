@@ -74,18 +74,18 @@ def choose_limited_size(options: DataOptions, limit: int, *, progress: bool = Tr
     source = find_source(options, progress=progress)
 
     def compute() -> np.ndarray:
-        sizes, find_smaller, complete = _read_sizes(source, progress=progress)
+        sizes, find_smaller = _read_sizes(source, progress=progress)
         size = _limited_size(sizes, limit) if sizes else None
         if size is None or size == choose_default_size(options, sizes)[0]:
-            return np.array(["0", "0", "0", "", complete])
+            return np.array(["0", "0", "0", ""])
         side = min(size) if len(sizes) > 1 else 0
         smaller = sum(count for own, count in sizes.items() if min(own) < side)
-        return np.array([*map(str, size), str(smaller), find_smaller(side) if smaller else "", complete])
+        return np.array([*map(str, size), str(smaller), find_smaller(side) if smaller else ""])
 
-    found = _load_or_compute(source, ["limited size of nearly all", limit], 5, compute)
+    found = _load_or_compute(source, ["limited size of nearly all", limit], 4, compute)
     if found is None or found[0] == "0":
         return None
-    height, width, smaller, example, _ = found
+    height, width, smaller, example = found
     return LimitedSize(int(height), int(width), int(smaller), example)
 
 
@@ -102,40 +102,33 @@ def find_default_size(options: DataOptions, *, progress: bool = True) -> Size | 
     source = find_source(options, progress=progress)
 
     def compute() -> np.ndarray:
-        sizes, _, complete = _read_sizes(source, progress=progress)
-        height, width = choose_default_size(options, sizes)[0] if sizes else (0, 0)
-        return np.array([str(height), str(width), complete])
+        sizes, _ = _read_sizes(source, progress=progress)
+        return np.array(choose_default_size(options, sizes)[0] if sizes else (0, 0))
 
-    found = _load_or_compute(source, ["default size"], 3, compute)
-    return (int(found[0]), int(found[1])) if found and found[0] != "0" else None
+    found = _load_or_compute(source, ["default size"], 2, compute)
+    return (found[0], found[1]) if found and found[0] else None
 
 
-def _load_or_compute(source: Source, what: list[Any], rows: int, compute: Callable[[], np.ndarray]) -> list[str] | None:
-    """The words that `compute` returns, from the cache if the last of them is "complete"."""
+def _load_or_compute(source: Source, what: list[Any], rows: int, compute: Callable[[], np.ndarray]) -> list[Any] | None:
     key = cache.key(*what, source.stamp, optional_formats())
     try:
-        if source.in_memory:
-            return compute().tolist()
-        return cache.load_or_compute(key, rows, compute, lambda found: found[-1] == "complete").tolist()
+        return (compute() if source.in_memory else cache.load_or_compute(key, rows, compute)).tolist()
     except OSError:
         return None
 
 
-def _read_sizes(source: Source, *, progress: bool) -> tuple[Counter[Size], Callable[[int], str], str]:
-    """The sizes of all images; a function that names one whose shorter side has fewer pixels than that; "complete".
-
-    The last is "incomplete" where images are missing that may be readable at another time.
-    """
+def _read_sizes(source: Source, *, progress: bool) -> tuple[Counter[Size], Callable[[int], str]]:
+    """The sizes of all images, and a function that names one whose shorter side has fewer pixels than that."""
     content = source.read()
     if not isinstance(content, ImageFiles):
-        return +Counter({content.shape[1:]: content.count}), lambda side: "", "complete"
+        return +Counter({content.shape[1:]: content.count}), lambda side: ""
     scan = scan_headers(content, progress=progress)
 
     def find_smaller(side: int) -> str:
         small = {kind for kind, (height, width, *_) in enumerate(scan.kinds) if min(height, width) < side}
         return next(printable_name(content.names[i]) for i, kind in enumerate(scan.kind_of) if kind in small)
 
-    return scan.sizes, find_smaller, "incomplete" if scan.failures.passing else "complete"
+    return scan.sizes, find_smaller
 
 
 def _limited_size(sizes: Counter[Size], limit: int) -> Size | None:

@@ -21,7 +21,7 @@ from ganvas.data.arrays.value_range import USUAL_LEVELS, Levels, depth_note, flo
 from ganvas.data.cached.cache import PixelWriter, check_disk_space
 from ganvas.data.decoding import Header, decode, is_transparent, read_header, read_peak, read_range, resize_array
 from ganvas.data.options import MIN_SIDE, DataOptions
-from ganvas.data.source_types import Failures, ImageArrays, ImageFiles, Unreadable
+from ganvas.data.source_types import ImageArrays, ImageFiles, Unreadable, describe_failure
 from ganvas.errors import GanvasError
 from ganvas.progress import progress_bar
 
@@ -46,7 +46,7 @@ class HeaderScan:
     alpha: list[int] = field(default_factory=list)
     deep: dict[str, list[int]] = field(default_factory=lambda: {"grey": [], "colour": [], "float": []})
     """Images of 16 bits or more, or of floats."""
-    failures: Failures = field(default_factory=Failures)
+    failures: dict[int, str] = field(default_factory=dict)
     misnamed: list[tuple[str, str]] = field(default_factory=list)
     animated: list[str] = field(default_factory=list)
     kinds: list[tuple[int, int, str, bool]] = field(default_factory=list)
@@ -164,7 +164,7 @@ def _choose_levels(
 
     def read_all(kind: str, read: Callable[[BinaryIO], Result]) -> list[Result]:
         found = (
-            _read_files(lambda file, _: read(file), files, headers.deep[kind], Failures(), "", progress=False)
+            _read_files(lambda file, _: read(file), files, headers.deep[kind], {}, "", progress=False)
             for files, headers in splits
         )
         return [value for chunks in found for chunk in chunks for _, value in chunk]
@@ -304,7 +304,7 @@ def _read_files(
     read: Callable[[BinaryIO, int], Result],
     images: ImageFiles,
     indices: Sequence[int],
-    failures: Failures,
+    failures: dict[int, str],
     title: str,
     progress: bool,
 ) -> Iterator[list[tuple[int, Result]]]:
@@ -321,8 +321,8 @@ def _read_files(
                     raise content
                 with images.open(index) if content is None else io.BytesIO(content) as file:
                     results.append((index, read(file, index)))
-            except Exception as error:  # a single file, or a failing disk, must not end the reading of a whole data set
-                failures.record(index, error)
+            except Exception as error:  # a single file must not end the reading of a whole data set
+                failures[index] = describe_failure(images.names[index], error)
         return results
 
     with warnings.catch_warnings(action="ignore"), progress_bar(title, len(indices), shown=progress) as advance:
@@ -354,7 +354,7 @@ def _chunks(images: ImageFiles, indices: Sequence[int]) -> Iterator[list[tuple[i
 
 def _has_transparency(images: ImageFiles, indices: list[int]) -> bool:
     samples = indices[:: max(1, len(indices) // _ALPHA_SAMPLES)]
-    found = _read_files(lambda file, _: is_transparent(file), images, samples, Failures(), "", progress=False)
+    found = _read_files(lambda file, _: is_transparent(file), images, samples, {}, "", progress=False)
     return any(transparent for chunk in found for _, transparent in chunk)
 
 

@@ -16,27 +16,30 @@ class Unreadable(Exception):
     """An image cannot be used; the message is the reason, for users."""
 
 
-_LASTING = (
+_LASTING = {
     None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.ELOOP,
     errno.ENAMETOOLONG,
-)  # fmt: skip
-"""Numbers of errors that come again until a file or its permissions change; decoders of damaged files raise None."""
+}  # fmt: skip
+"""The errors of a file that stay until it or its permissions change; those of damaged files have no number."""
 
 
-class Failures(dict[int, str]):
-    """Why images cannot be used, by their index."""
+def describe_failure(name: str, error: Exception) -> str:
+    """Why an image cannot be used.
 
-    passing = False
-    """Whether one may be readable at another time: its disk failed, or there was too little memory."""
-
-    def record(self, index: int, error: Exception) -> None:
-        """Adds the image that an error, `Unreadable` or any other, is about."""
-        self[index] = str(error) if isinstance(error, Unreadable) else f"cannot be read: {error}"
-        self.passing = self.passing or _is_passing(error) or _is_passing(error.__cause__)
-
-
-def _is_passing(error: BaseException | None) -> bool:
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in _LASTING)
+    Raises:
+        GanvasError: its disk failed. The image may be readable at another time, and a data set without it would be
+            another one, so the set cannot be read now.
+    """
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno not in _LASTING:
+        raise GanvasError(
+            f"{printable_name(name)} cannot be read: {cause.strerror}.",
+            expected="a disk that can be read",
+            fix="check the disk, or the connection to it, and start again; move the file away if it fails each time.",
+        ) from error
+    if isinstance(error, MemoryError):
+        return "cannot be read: it does not fit into memory"
+    return str(error) if isinstance(error, Unreadable) else f"cannot be read: {error}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import difflib
 import gzip
 import lzma
 import re
-import time
 import zlib
 from collections.abc import Mapping
 from contextlib import closing
@@ -335,9 +334,6 @@ def _build_files(
         shape, notes = (len(kept), target.channels, *target.size), target.notes
     if strict:
         _check_bad_fraction(options, skipped(), total)
-    facts = {"format": source.format, **scan.to_json(), "ignored": dict(content.ignored)}
-    if scan.failures.passing:
-        facts["valid_until"] = time.time() + cache.RETRY_AFTER
     return cache.Decoded(
         shape,
         writer.hexdigest(),
@@ -345,7 +341,7 @@ def _build_files(
         content.class_names,
         skipped(),
         (*content.notes, *notes),
-        facts,
+        {"format": source.format, **scan.to_json(), "ignored": dict(content.ignored)},
         tuple(content.names[index] for index in kept),
     )
 

@@ -6,17 +6,14 @@
                  meta.json    shape, digests, sizes and times of the files, and metadata of the images
 
 An entry whose files have the recorded sizes and times is used without further checks. Where the times differ, the
-digests are verified first. An entry with any other difference is rebuilt, and so, after `valid_until` in its metadata,
-in seconds since 1970, is one that lacks images which may be readable at another time.
+digests are verified first. An entry with any other difference is rebuilt.
 """
 
 import hashlib
 import io
 import json
-import math
 import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,12 +27,8 @@ from ganvas.data.imageset import ImageSet
 from ganvas.errors import GanvasError
 from ganvas.files import atomic_file, atomic_folder, write_json
 
-VERSION = 7
+VERSION = 8
 """Increased whenever decoding or the format changes; entries of older versions are then ignored."""
-
-RETRY_AFTER = 60.0
-"""Seconds for which an entry is used that lacks images because a disk failed: the processes of one training start with
-the same images."""
 
 _PIXELS, _LABELS, _NAMES, _META = "images.u8", "labels.npy", "names.json", "meta.json"
 
@@ -108,7 +101,7 @@ def load_or_build(name: str, key: str, build: Build) -> ImageSet:
         GanvasError: the cache cannot be written; and whatever `build` raises.
     """
     folder = root() / key
-    if (found := _load_if_valid(name, folder, verify=False)) is not None and _is_current(found):
+    if (found := _load_if_valid(name, folder, verify=False)) is not None:
         return found
     lock = FileLock(root() / f"{key}.lock")
     try:
@@ -117,10 +110,9 @@ def load_or_build(name: str, key: str, build: Build) -> ImageSet:
     except OSError as error:
         raise _unwritable_error(error.strerror or str(error)) from error
     with held:
-        found = _load_if_valid(name, folder, verify=True)
-        if found is not None and _is_current(found):
+        if (found := _load_if_valid(name, folder, verify=True)) is not None:
             return found
-        damaged = found is None and folder.exists()
+        damaged = folder.exists()
         for leftover in root().glob(f".{key}.*"):  # of a process that was killed; no other holds the lock
             shutil.rmtree(leftover, ignore_errors=True)
         with atomic_folder(folder) as temporary:
@@ -134,10 +126,6 @@ def load_or_build(name: str, key: str, build: Build) -> ImageSet:
         note = "The cached copy of this data set was damaged, so it was decoded again."
         return replace(found, notes=(*found.notes, note))
     return found
-
-
-def _is_current(images: ImageSet) -> bool:
-    return time.time() < images.metadata.get("valid_until", math.inf)
 
 
 def build_in_memory(name: str, build: Build) -> ImageSet:
