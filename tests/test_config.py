@@ -152,6 +152,7 @@ def test_absolute_schedules_do_not_depend_on_the_length() -> None:
     assert schedule.at(3000, 0.6) == schedule.at(3000, 0.006) == 0.5
     assert not schedule.relative
     assert Schedule.parse("1..0@0-4k") == Schedule.parse("1..0@0k-4k")
+    assert Schedule.parse("1..0@2-4k") == schedule
     assert Schedule.parse("1..0").relative
 
 

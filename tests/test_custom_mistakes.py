@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import ganvas
 from ganvas import user_code
-from ganvas.config import replace
+from ganvas.config import TrainConfig, replace
 from ganvas.config.custom import Custom
 from ganvas.errors import GanvasError, did_you_mean
 from ganvas.features.extraction import extract_features
@@ -399,11 +399,8 @@ def test_our_objectives_pass_the_checks_of_others(name: str, seed: int) -> None:
         ({"g": "dcgan(d_width=32)"}, "'d_width' is a knob of D.*\nExpected: one of g_width, g_norm\n"),
         ({"d": "dcgan(g_width=32)"}, "'g_width' is a knob of G.*\nExpected: one of d_width, d_norm, dropout\n"),
         ({"d": "vit(depth=2)"}, "'depth' is a knob of G.*\nExpected: one of d_width"),
-        (
-            {"g": "stylegan(growth='0..1')"},
-            "'growth' is of both networks together.*\nExpected: one of mapping_layers, ",
-        ),
-        ({"d": "stylegan(growth=0.5)"}, "'growth' is of both networks together.*\nExpected: one of width, "),
+        ({"g": "dcgan(growth=0.5)"}, "'growth' is not a knob of dcgan"),
+        ({"d": "stylegan(growth='fast')"}, "growth"),
         ({"g": "dcgan(width=32)"}, "did you mean 'g_width'"),
         ({"g": "dcgan(family='mlp')"}, "'family' is not a knob of dcgan"),
         ({"g": "dcgna"}, "did you mean 'dcgan'"),
@@ -418,6 +415,16 @@ def test_our_objectives_pass_the_checks_of_others(name: str, seed: int) -> None:
 def test_wrong_names_are_met_with_the_right_ones(knobs: dict[str, Any], message: str) -> None:
     with pytest.raises(GanvasError, match=message):
         check(**knobs)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "flag"), [({"g": "stylegan(growth='0..1')"}, "--g"), ({"d": "stylegan(growth=0.5)"}, "--d")]
+)
+def test_growth_of_one_network_has_no_effect(knobs: dict[str, Any], flag: str) -> None:
+    with_growth = TrainConfig(network=Custom(**knobs), kimg=1.0)
+    (warning,) = with_growth.warnings()
+    assert warning.startswith(f"growth has no effect in {flag} stylegan(growth=")
+    assert not TrainConfig(network=Custom(g="stylegan", d="stylegan"), kimg=1.0).warnings()
 
 
 def test_a_far_name_is_no_suggestion() -> None:

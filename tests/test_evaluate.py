@@ -336,6 +336,9 @@ def test_real_images_in_colours_are_not_made_grey_for_a_grey_generator(write_ima
     colours = write_images(40, 8, 8, 3)
     with pytest.raises(GanvasError, match=r"(?s)has images of .*3.*; this generator draws .*one number of channels"):
         evaluate(run.path, against=str(colours), quick=True, device="cpu", quiet=True)
+    made_grey = start.train(replace(tiny(colours, kimg=0.02), channels=1), quiet=True)
+    found = evaluate(made_grey.path, against=str(colours), quick=True, device="cpu", quiet=True)
+    assert "frechet" in found.values
 
 
 def test_own_network_is_never_taken_for_one_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

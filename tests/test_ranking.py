@@ -296,7 +296,7 @@ def test_a_training_that_could_not_be_evaluated_is_said_to_be_missing() -> None:
     runs[2]["problem"] = "There is not enough memory."
     found = ranking(runs)
     assert found.tests[0].seeds == 2
-    remark = "cnn: 1 of 3 trainings could not be evaluated (seed 2: There is not enough memory.)."
+    remark = "cnn: 1 of 3 trainings have no evaluation (seed 2: There is not enough memory.)."
     assert found.remarks == (remark,)
 
 

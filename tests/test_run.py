@@ -268,6 +268,22 @@ def test_interrupted_and_resumed_run_equals_the_uninterrupted_run(number: int) -
     assert all(torch.equal(weights(whole)[k], weights(parts)[k]) for k in weights(whole))
 
 
+def test_a_new_run_because_of_other_images_says_so(
+    write_images: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_images(12, 8, 8)
+    config = replace(tiny(data), kimg=0.02)
+    first = train(config)
+    train(replace(config, data=str(write_images(12, 8, 8, 3))))
+    train(replace(config, seed=1))
+    assert "changed since" not in capsys.readouterr().err
+    write_images(13, 8, 8)
+    assert train(config).path != first.path
+    assert f"Note: the images of {data} changed since {first} was started, so this is a new run." in (
+        capsys.readouterr().err
+    )
+
+
 def modification_time(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 

@@ -52,8 +52,8 @@ class Schedule:
                 return cls(_finite(start), _finite(start))
             begin, _, finish = (window or "0-1").partition("-")
             absolute = finish.endswith("k")
-            if absolute and not begin.endswith("k") and _finite(begin) != 0:
-                raise ValueError  # a fraction of the run with kimg
+            if absolute and not begin.endswith("k") and 0 < _finite(begin) < 1:
+                raise ValueError  # a fraction of the run with kimg; 100-500k can only mean kimg
             schedule = cls(
                 start=_finite(start),
                 end=_finite(end),

@@ -655,6 +655,24 @@ def test_a_file_beside_that_cannot_be_read_is_no_obstacle(tmp_path, monkeypatch,
         open_data(path, label_column="label")
 
 
+def test_a_table_inside_that_cannot_be_read_is_no_obstacle(tmp_path, monkeypatch):
+    path = write_folder(tmp_path / "s", {**files_of(*IMAGES), "a.csv": b"file,label\n0.png,q\n"})
+    (path / "labels.csv").write_text("file,label\n" + "".join(f"{name},{name[0]}\n" for name in IMAGES))
+
+    def refuse(file: Path, mode: str) -> Any:
+        if file.name == "a.csv":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open(file, mode)
+
+    monkeypatch.setattr(folder, "open", refuse, raising=False)
+    for column in (None, "label"):
+        images = open_data(path, label_column=column)
+        assert images.class_names == ("0", "3", "s")
+    (path / "labels.csv").unlink()
+    (note,) = [note for note in open_data(path).notes if note.startswith("a.csv is not used: ")]
+    assert note.endswith("a.csv cannot be read: Permission denied.")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "note"),
     [

@@ -330,6 +330,14 @@ def test_the_explorer_goes_on_after_a_page_has_gone(helper: Any, monkeypatch: py
     run_with(Studio(Folders([Path("runs")])).explorer, work_)
 
 
+def test_of_very_many_sizes_a_page_gets_the_most_frequent_ones(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    for index in range(20):
+        Image.new("L", (8 + min(index // 3, 6), 9)).save(tmp_path / "s" / f"{index}.png")
+    report = work.inspect_data(str(tmp_path / "s"))
+    assert (report["size_count"], list(report["original_sizes"].values())) == (7, [3, 3, 3, 3, 3])
+
+
 def test_an_idle_worker_ends(helper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     helper("nothing", "return 1")
     monkeypatch.setattr(worker, "IDLE_SECONDS", 0.05)

@@ -200,7 +200,7 @@ def _remarks(names: Sequence[str], runs: Sequence[Row]) -> list[str]:
             remarks.append(f"{name}: {len(incomplete)} of {len(own)} trainings did not finish ({problems}).")
         if unmeasured:
             problems = "; ".join(f"seed {run['seed']}: {run['problem']}" for run in unmeasured)
-            remarks.append(f"{name}: {len(unmeasured)} of {len(own)} trainings could not be evaluated ({problems}).")
+            remarks.append(f"{name}: {len(unmeasured)} of {len(own)} trainings have no evaluation ({problems}).")
         if failing:
             failures = ", ".join(sorted({f["name"] for run in failing for f in run["diagnosis"]["failures"]}))
             remarks.append(

@@ -64,11 +64,10 @@ class Custom(Group):
         knobs = [entry.name for entry in fields(_PARTS[name]) if entry.init]
         own = [knob for knob in knobs if _belongs(name, knob, which)]
         for knob in arguments:
-            if knob not in own:
+            if knob not in own and (knob not in knobs or knob != "growth"):
                 what = f"'{knob}' is not a knob of {name}."
                 if knob in knobs:
-                    other = {"g": "D", "d": "G"}[which]
-                    what = f"'{knob}' is {'of both networks together' if knob in _OF_BOTH else f'a knob of {other}'}."
+                    what = f"'{knob}' is a knob of {'D' if which == 'g' else 'G'}."
                 expected = f"one of {', '.join(own)}" if own else f"{name} alone: it has no knobs of its own"
                 raise GanvasError(f"--{which} is {text}: {what}", expected=expected, fix=did_you_mean(knob, own))
         part = replace(from_json(_PARTS[name], arguments), latent=self.latent)
@@ -86,6 +85,11 @@ class Custom(Group):
         """Whether D has batch norm ("batch" or "none"), which forbids penalties; of a user's D, once built."""
         part = self.part("d")
         return user_code.known(self.d) or "none" if part is None else getattr(part, "d_norm", "none")
+
+    def warnings(self, config: "TrainConfig") -> Iterator[str]:
+        for flag, text in (("--g", self.g), ("--d", self.d)):
+            if not user_code.is_spec(text) and "growth" in user_code.parse(text).arguments:
+                yield f"growth has no effect in {flag} {text}: networks of two families have their full size at once."
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
         """Those of the networks that are ours, each as if it were alone.
@@ -150,11 +154,7 @@ def _belongs(family: str, knob: str, which: Literal["g", "d"]) -> bool:
     """Whether a knob of one of our families has an effect on this one of its networks."""
     of_g = knob.startswith("g_") or knob in _OF_G_ALONE.get(family, ())
     of_d = knob.startswith("d_") or knob in ("dropout", *_OF_D_ALONE.get(family, ()))
-    return knob not in _OF_BOTH and not (of_d if which == "g" else of_g)
-
-
-_OF_BOTH = ("latent", "growth")
-"""Knobs of a pair: z has one length, and networks that grow do so together."""
+    return knob not in ("latent", "growth") and not (of_d if which == "g" else of_g)
 
 
 _OF_G_ALONE = {

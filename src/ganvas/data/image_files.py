@@ -294,6 +294,9 @@ def _label_by_tables(
         except OSError as error:
             notes.append(f"{name} is not used: it cannot be read ({error.strerror}).")
             continue
+        except GanvasError as error:
+            notes.append(f"{name} is not used: {error.what}")
+            continue
         if len(content) > MAX_TABLE_BYTES:
             notes.append(f"{name} is not used: it is larger than 1 GiB.")
             continue

@@ -40,7 +40,7 @@ from ganvas.reading import near_paths
 from ganvas.runs import log, lookup, snapshot
 from ganvas.runs.card import is_single_file
 from ganvas.runs.folder import Run
-from ganvas.runs.training_data import find_data
+from ganvas.runs.training_data import find_data, find_run
 from ganvas.sampling import load
 from ganvas.threads import cpu_threads
 from ganvas.values import to_flag, to_number, to_text, to_whole
@@ -240,7 +240,9 @@ def _open(
             )
         options = trained
     else:
-        channels = shape.channels if shape.channels > 1 else None  # as above
+        run = find_run(sampler.path)
+        made_grey = run is not None and run.config.dataset.channels == 1
+        channels = shape.channels if shape.channels > 1 or made_grey else None  # as above
         options = DataOptions(against, "train", f"{shape.height}x{shape.width}", channels)  # type: ignore[arg-type]
     reference = open_reference_once(options, count, kept, held_out)
     if (found := reference.train.images.shape[1:]) != shape[:3]:

@@ -40,6 +40,9 @@ SHEET, MAX_GROUPS, MAX_IN_GROUP, MAX_BAD = 24, 24, 6, 24
 MAX_NAMES = 2000
 """Names in each list of a report that a page gets."""
 
+MAX_SIZES = 5
+"""Original sizes of a data set that a page shows, the most frequent ones."""
+
 MAX_POINTS = 1000
 """Times in the curves of a log; more are gathered into so many buckets."""
 
@@ -53,8 +56,8 @@ _listed: dict[str, tuple[float, Any]] = {}
 def inspect_data(data: str) -> dict[str, Any]:
     """The report of `ganvas data`, and which pictures of it to show.
 
-    `sheet`: numbers of pictures spread over the set. `drawable`: which of the first bad files can be drawn in part.
-    `copies`: the groups of duplicates as {file, index}.
+    `size_count`: how many original sizes there are. `sheet`: numbers of pictures spread over the set. `drawable`: which
+    of the first bad files can be drawn in part. `copies`: the groups of duplicates as {file, index}.
 
     Raises:
         GanvasError: as `ganvas.data.inspect`.
@@ -67,7 +70,10 @@ def inspect_data(data: str) -> dict[str, Any]:
     found = report.to_json()
     for key in ("blank_images", "bad_files", "misnamed_files", "duplicate_groups"):
         found[key] = found[key][:MAX_NAMES]
+    sizes = list(report.original_sizes.items())
+    found["original_sizes"] = dict(sizes[:MAX_SIZES])
     return found | {
+        "size_count": len(sizes),
         "sheet": [{"file": names[i], "index": i} for i in shown],
         "drawable": [file for file, _ in report.bad_files[:MAX_BAD] if draw_file(data, file) is not None],
         "copies": [

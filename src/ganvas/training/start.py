@@ -42,7 +42,7 @@ from ganvas.training.loop import Session
 from ganvas.training.planning import Plan, Planner
 from ganvas.training.progress import ProgressReporter
 from ganvas.training.speed_check import format_speed_warning
-from ganvas.values import to_flag, to_text
+from ganvas.values import real_path, to_flag, to_text
 from ganvas.version import __version__
 
 OWN_KNOBS = ("data", "device", "threads")
@@ -323,6 +323,20 @@ def network_shape(images: ImageSet, config: TrainConfig) -> Shape:
     return Shape(images.channels, *images.resolution, images.classes if config.dataset.conditional else 0)
 
 
+def _note_change(runs: Sequence[Run], config: TrainConfig, fingerprint: str) -> str | None:
+    """Why a command that trained one of these runs trains another now, as a sentence; None if it did not."""
+    data = config.dataset.data
+    for run in runs:
+        if folder.is_same_but_code(run, config, fingerprint):
+            changed = " and ".join(folder.changed_sources(run))
+        elif not folder.differing_knobs(run.config, config) and real_path(run.config.dataset.data) == real_path(data):
+            changed = f"the images of {data}"
+        else:
+            continue
+        return f"Note: {changed} changed since {run} was started, so this is a new run."
+    return None
+
+
 def _find_or_create(
     out: Path,
     name: str | None,
@@ -343,13 +357,11 @@ def _find_or_create(
         folder.check_same_run(run, config, fingerprint)
         return run
     if name is None and not new:
-        same = [run for run in folder.list_runs(out) if folder.is_same_but_code(run, config, fingerprint)]
-        for run in same:
+        for run in (runs := list(folder.list_runs(out))):
             if folder.is_same_run(run, config, fingerprint):
                 return run
-        if same:
-            changed = " and ".join(folder.changed_sources(same[0]))
-            report(f"Note: {changed} changed since {same[0]} was started, so this is a new run.")
+        if note := _note_change(runs, config, fingerprint):
+            report(note)
     lineage = None
     if (weights := transfer.read_weights(config, out)) is not None:
         transfer.check_fit(config, Shape(**data["shape"]), weights.origin)

@@ -69,17 +69,16 @@ function facts(report) {
   const rows = [];
   if (report.count) {
     rows.push([t("data.trained_as"), `${integer(height)} × ${integer(width)}, ${channels}`]);
-    rows.push([t("data.original_sizes"), counts(report.original_sizes, (size) => size.replace("x", " × "))]);
+    rows.push([t("data.original_sizes"), counts(report.original_sizes, report.size_count, (size) => size.replace("x", " × "))]);
     rows.push([t("data.colour_modes"), counts(report.colour_modes)]);
   }
   if (Object.keys(report.ignored_files).length) rows.push([t("data.ignored"), counts(report.ignored_files)]);
   return h("dl", { class: "facts" }, rows.map(([name, text]) => [h("dt", null, name), h("dd", null, text)]));
 }
 
-function counts(table, write = String) {
-  const entries = Object.entries(table);
-  const shown = entries.slice(0, 5).map(([name, n]) => `${write(name)} (${integer(n)})`);
-  if (entries.length > 5) shown.push(t("data.more", { n: entries.length - 5 }));
+function counts(table, all = Object.keys(table).length, write = String) {
+  const shown = Object.entries(table).slice(0, 5).map(([name, n]) => `${write(name)} (${integer(n)})`);
+  if (all > shown.length) shown.push(t("data.more", { n: all - shown.length }));
   return shown.join(", ");
 }
 
