@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ import pytest
 from helpers import encode, noise, open_data, start_python, write_folder, write_zip
 from PIL import Image
 
-from ganvas.data import DataOptions, decoding, inspection, limits, open_images, prepare, source_types
+from ganvas.data import DataOptions, decoding, file_reading, inspection, limits, open_images, prepare, source_types
 from ganvas.data.cached import cache
+from ganvas.data.formats import folder as folder_reader
 from ganvas.errors import GanvasError
 
 
@@ -233,7 +235,7 @@ def test_images_whose_library_comes_later_are_read_then(tmp_path, monkeypatch, d
     [
         (OSError(errno.EIO, "I/O error"), ""),
         (OSError(errno.ESTALE, "Stale file handle"), ""),
-        (MemoryError(), "cannot be read: it does not fit into memory"),
+        (MemoryError(), "cannot be read: MemoryError"),
         (PermissionError(errno.EACCES, "denied"), "cannot be opened: denied"),
     ],
 )
@@ -257,7 +259,9 @@ def test_a_failing_disk_ends_the_reading_and_leaves_nothing_in_the_cache(
                 lambda given, **_: inspection.inspect(given.source, quiet=True),
             )
             for read in reads:
-                with pytest.raises(GanvasError, match=rf"^a/0\.png cannot be read: {error.strerror}\.") as caught:
+                with pytest.raises(
+                    GanvasError, match=rf"^The disk fails at a/0\.png \({error.strerror}\)\.\n"
+                ) as caught:
                     read(options, progress=False)
                 assert "start again" in caught.value.fix
             assert not decoded_images
@@ -271,6 +275,51 @@ def test_a_failing_disk_ends_the_reading_and_leaves_nothing_in_the_cache(
         assert not [note for note in found.notes if "damaged" in note]
         assert limits.find_default_size(options, progress=False) == ((9, 9) if reason else (8, 8))
     assert len(decoded_images) == len(found)
+
+
+def test_a_disk_that_fails_while_images_are_decoded_is_named_with_all_its_files(folder, monkeypatch, cache_root):
+    class Failing(io.FileIO):
+        def readinto(self, buffer):
+            if self.tell() > 512:
+                raise OSError(errno.EIO, "I/O error")
+            return super().readinto(buffer)
+
+        def read(self, size=-1):
+            if size < 0 or self.tell() + size > 512:
+                raise OSError(errno.EIO, "I/O error")
+            return super().read(size)
+
+    for index in range(20):
+        (folder / "a" / f"{index}.png").write_bytes(encode(noise(64, 64)))
+    with monkeypatch.context() as disk:
+        disk.setattr(source_types, "open", lambda path, mode: Failing(path), raising=False)
+        with pytest.raises(GanvasError, match=r"^The disk fails at (\S+ \(I/O error\),? ){10}and \d+ more\.\n"):
+            open_data(folder)
+    assert not list(cache_root.rglob("images.u8"))
+    assert len(open_data(folder)) == 25
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "no-ending", "b"])
+def test_a_disk_that_fails_at_labels_or_while_images_are_listed_is_no_other_data_set(folder, monkeypatch, name):
+    images = [f"{kind}/{i}.png" for kind in "ab" for i in range(5)]
+    (folder / "labels.csv").write_text("file,label\n" + "".join(f"{image},x\n" for image in [*images, "a/no-ending"]))
+    column = "label" if name == "labels.csv" else None
+    (folder / "a" / "no-ending").write_bytes(encode(noise(8, 8)))
+    (folder / "b" / "c").mkdir(parents=True)
+
+    def failing(path, *mode):
+        if os.path.basename(path) == name:
+            raise OSError(errno.EIO, "I/O error")
+        return (open if mode else os.scandir)(path, *mode)
+
+    with monkeypatch.context() as disk:
+        if name == "b":
+            disk.setattr(folder_reader, "os", SimpleNamespace(stat=os.stat, scandir=failing))
+        else:
+            disk.setattr(folder_reader, "open", failing, raising=False)
+        with pytest.raises(GanvasError, match=rf"^The disk fails at \S*{name} \(I/O error\)\.\n"):
+            open_data(folder, label_column=column)
+    assert len(open_data(folder, label_column=column)) == 11
 
 
 def test_two_simultaneous_processes_decode_once(folder):
@@ -319,7 +368,7 @@ def test_decoding_runs_only_a_little_ahead_of_writing():
             yield number
 
     most = 2 * min(16, os.cpu_count() or 1) + 1
-    for done, (task, result) in enumerate(prepare.map_in_order(lambda number: number * number, tasks())):
+    for done, (task, result) in enumerate(file_reading.map_in_order(lambda number: number * number, tasks())):
         assert (task, result) == (done, done * done)
         assert len(started) - done <= most
     assert len(started) == 500

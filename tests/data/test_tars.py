@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import encode, labels_of, noise, open_data, write_folder
 
-from ganvas.data import prepare
+from ganvas.data import file_reading
 from ganvas.errors import GanvasError
 
 MODES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.bz2": "w:bz2", ".txz": "w:xz"}
@@ -96,8 +96,8 @@ def test_bomb_is_refused(tmp_path):
 
 
 def test_memory_is_bounded_whatever_the_size_of_a_compressed_tar(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "_CHUNK_BYTES", 2**16)
-    monkeypatch.setattr(prepare.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(file_reading, "_CHUNK_BYTES", 2**16)
+    monkeypatch.setattr(file_reading.os, "cpu_count", lambda: 2)
     content = encode(noise(150, 150, 3))  # 68 kB
     path = write_tar(tmp_path / "s.tgz", {f"{index}.png": content for index in range(400)})
     found = len(open_data(write_tar(tmp_path / "small.tgz", {"0.png": content}), resolution="8"))

@@ -18,7 +18,7 @@ from ganvas.data.labels.parts import find_parts, repeat_images
 from ganvas.data.labels.splits import choose_split, find_asides, has_mark
 from ganvas.data.listing import EMPTY, LABELS_FILE, FileKinds, common_root, extension, natural_key
 from ganvas.data.sniffing import kind_of_ignored, looks_like_image, unread_notes
-from ganvas.data.source_types import no_split
+from ganvas.data.source_types import no_split, refuse_failing_disk
 from ganvas.errors import GanvasError
 
 _MAX_TABLES = 20  # files that are tried as tables of labels
@@ -291,11 +291,10 @@ def _label_by_tables(
             continue
         try:
             content = read()
-        except OSError as error:
-            notes.append(f"{name} is not used: it cannot be read ({error.strerror}).")
-            continue
-        except GanvasError as error:
-            notes.append(f"{name} is not used: {error.what}")
+        except (OSError, GanvasError) as error:
+            refuse_failing_disk(name, error)
+            reason = error.what if isinstance(error, GanvasError) else f"it cannot be read ({error.strerror})."
+            notes.append(f"{name} is not used: {reason}")
             continue
         if len(content) > MAX_TABLE_BYTES:
             notes.append(f"{name} is not used: it is larger than 1 GiB.")

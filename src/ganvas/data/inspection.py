@@ -118,7 +118,7 @@ def inspect(
         quiet: show no progress bar on the terminal.
 
     Raises:
-        GanvasError: there is no such source, or it contains no image files at all.
+        GanvasError: there is no such source, it contains no image files at all, or a disk fails while it is read.
     """
     options = DataOptions(os.fspath(source), split, resolution, channels, fit, max_bad, label_column)
     images = open_image_set(options, progress=not quiet, strict=False)

@@ -69,7 +69,7 @@ def choose_limited_size(options: DataOptions, limit: int, *, progress: bool = Tr
         The size; None where `ganvas.data.open_images` chooses the same one by itself, or finds a mistake in the data.
 
     Raises:
-        GanvasError: there is no such source, or it is not what its extension says.
+        GanvasError: there is no such source, it is not what its extension says, or its disk fails.
     """
     source = find_source(options, progress=progress)
 

@@ -3,13 +3,9 @@
 Memory stays bounded whatever the size of the data set: only a few chunks are in flight, and only counts are collected.
 """
 
-import io
-import os
-import warnings
 from array import array
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -20,19 +16,17 @@ import numpy as np
 from ganvas.data.arrays.value_range import USUAL_LEVELS, Levels, depth_note, float_note, white_of
 from ganvas.data.cached.cache import PixelWriter, check_disk_space
 from ganvas.data.decoding import Header, decode, is_transparent, read_header, read_peak, read_range, resize_array
+from ganvas.data.file_reading import map_in_order, read_files
 from ganvas.data.options import MIN_SIDE, DataOptions
-from ganvas.data.source_types import ImageArrays, ImageFiles, Unreadable, describe_failure
+from ganvas.data.source_types import ImageArrays, ImageFiles
 from ganvas.errors import GanvasError
 from ganvas.progress import progress_bar
 
-_CHUNK_SIZE = 32  # images per task, enough to hide the overhead of a task
-_CHUNK_BYTES = 2**22  # of encoded files in a task, where they are read ahead: with all tasks in flight, some 100 MB
 _ALPHA_SAMPLES = 64  # images with an alpha channel that are decoded to see whether any pixel is transparent
 _MAX_MISNAMED = 1000  # misnamed files that are listed
 _KEPT_SIDES = range(MIN_SIDE, 257)  # a size that all images have is kept if its sides are in this range
 _MAX_DEFAULT_SIDE = 64
 
-Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
@@ -102,7 +96,7 @@ def scan_headers(images: ImageFiles, *, progress: bool) -> HeaderScan:
         return read_header(file, images.names[index])
 
     every = range(len(images.names))
-    for headers in _read_files(read, images, every, scan.failures, "scanning the images", progress):
+    for headers in read_files(read, images, every, scan.failures, "scanning the images", progress):
         for index, header in headers:
             kind = header.height, header.width, header.mode, header.grey
             scan.kind_of[index] = number_of.setdefault(kind, len(number_of))
@@ -164,7 +158,7 @@ def _choose_levels(
 
     def read_all(kind: str, read: Callable[[BinaryIO], Result]) -> list[Result]:
         found = (
-            _read_files(lambda file, _: read(file), files, headers.deep[kind], {}, "", progress=False)
+            read_files(lambda file, _: read(file), files, headers.deep[kind], {}, "", progress=False)
             for files, headers in splits
         )
         return [value for chunks in found for chunk in chunks for _, value in chunk]
@@ -220,7 +214,7 @@ def decode_files(
     def read(file: BinaryIO, _index: int) -> np.ndarray:
         return decode(file, target.channels, target.size, options.fit, target.levels)
 
-    for decoded in _read_files(read, images, good, scan.failures, "decoding the images", progress):
+    for decoded in read_files(read, images, good, scan.failures, "decoding the images", progress):
         if decoded:
             yield np.stack([pixels for _, pixels in decoded]), [index for index, _ in decoded]
 
@@ -279,82 +273,9 @@ def convert_arrays(
             advance(len(block))
 
 
-def map_in_order(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:
-    """Runs `work` on a few threads, at most a few tasks ahead of the consumer; yields (task, result) in order.
-
-    When the consumer stops early, Ctrl-C included, pending tasks are cancelled and the threads are joined.
-    """
-    workers = min(16, os.cpu_count() or 1)
-    waiting: deque[tuple[Task, Future[Result]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="ganvas-decode")
-    try:
-        for task in tasks:
-            waiting.append((task, pool.submit(work, task)))
-            if len(waiting) > 2 * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _read_files(
-    read: Callable[[BinaryIO, int], Result],
-    images: ImageFiles,
-    indices: Sequence[int],
-    failures: dict[int, str],
-    title: str,
-    progress: bool,
-) -> Iterator[list[tuple[int, Result]]]:
-    """Yields (index, the result of `read`) of some image files, a chunk at a time; adds those that fail to `failures`.
-
-    Pillow's warnings are silenced: bad files are reported one by one elsewhere.
-    """
-
-    def read_chunk(chunk: Sequence[tuple[int, bytes | Unreadable | None]]) -> list[tuple[int, Result]]:
-        results = []
-        for index, content in chunk:
-            try:
-                if isinstance(content, Unreadable):
-                    raise content
-                with images.open(index) if content is None else io.BytesIO(content) as file:
-                    results.append((index, read(file, index)))
-            except Exception as error:  # a single file must not end the reading of a whole data set
-                failures[index] = describe_failure(images.names[index], error)
-        return results
-
-    with warnings.catch_warnings(action="ignore"), progress_bar(title, len(indices), shown=progress) as advance:
-        for chunk, results in map_in_order(read_chunk, _chunks(images, indices)):
-            yield results
-            advance(len(chunk))
-
-
-def _chunks(images: ImageFiles, indices: Sequence[int]) -> Iterator[list[tuple[int, bytes | Unreadable | None]]]:
-    """Yields (index, content) of some files, a chunk at a time; the content is None where `images.open` reads it."""
-    if images.stream is None:
-        for first in range(0, len(indices), _CHUNK_SIZE):
-            yield [(index, None) for index in indices[first : first + _CHUNK_SIZE]]
-        return
-    wanted, chunk, size = set(indices), [], 0
-    with closing(images.stream()) as contents:  # type: ignore[type-var]
-        for index, content in enumerate(contents):
-            if index not in wanted:
-                continue
-            chunk.append((index, content))
-            size += len(content) if isinstance(content, bytes) else 0
-            if len(chunk) == _CHUNK_SIZE or size > _CHUNK_BYTES:
-                yield chunk
-                chunk, size = [], 0
-            if index == indices[-1]:
-                break
-    yield chunk
-
-
 def _has_transparency(images: ImageFiles, indices: list[int]) -> bool:
     samples = indices[:: max(1, len(indices) // _ALPHA_SAMPLES)]
-    found = _read_files(lambda file, _: is_transparent(file), images, samples, {}, "", progress=False)
+    found = read_files(lambda file, _: is_transparent(file), images, samples, {}, "", progress=False)
     return any(transparent for chunk in found for _, transparent in chunk)
 
 

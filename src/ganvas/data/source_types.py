@@ -23,23 +23,36 @@ _LASTING = {
 """The errors of a file that stay until it or its permissions change; those of damaged files have no number."""
 
 
-def describe_failure(name: str, error: Exception) -> str:
-    """Why an image cannot be used.
+def find_disk_error(error: BaseException | None) -> OSError | None:
+    """The failure of a disk, or of the connection to it, among an error and its causes; None if there is none.
 
-    Raises:
-        GanvasError: its disk failed. The image may be readable at another time, and a data set without it would be
-            another one, so the set cannot be read now.
+    What it withholds may be readable at another time, and a data set without it would be another one.
     """
-    cause = error if isinstance(error, OSError) else error.__cause__
-    if isinstance(cause, OSError) and cause.errno not in _LASTING:
-        raise GanvasError(
-            f"{printable_name(name)} cannot be read: {cause.strerror}.",
-            expected="a disk that can be read",
-            fix="check the disk, or the connection to it, and start again; move the file away if it fails each time.",
-        ) from error
-    if isinstance(error, MemoryError):
-        return "cannot be read: it does not fit into memory"
-    return str(error) if isinstance(error, Unreadable) else f"cannot be read: {error}"
+    while error is not None and not (isinstance(error, OSError) and error.errno not in _LASTING):
+        error = error.__cause__
+    return error
+
+
+def disk_failure(failed: Mapping[str, OSError]) -> GanvasError:
+    """The error to raise where a disk failed at files of these names."""
+    names = [f"{printable_name(name)} ({error.strerror or error})" for name, error in failed.items()]
+    rest = f" and {len(names) - MAX_FAILED} more" if len(names) > MAX_FAILED else ""
+    return GanvasError(
+        f"The disk fails at {', '.join(names[:MAX_FAILED])}{rest}.",
+        expected="files that can be read",
+        fix="check the disk, or the connection to it, and start again; if the same files fail each time, use a copy "
+        "without them.",
+    )
+
+
+def refuse_failing_disk(name: str, error: Exception) -> None:
+    """Raises `disk_failure` if an error of the file of this name is, or was caused by, one."""
+    if (failed := find_disk_error(error)) is not None:
+        raise disk_failure({name: failed}) from error
+
+
+MAX_FAILED = 10
+"""Files at which a disk fails that are looked for and named."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def open_images(options: DataOptions, *, progress: bool = True) -> ImageSet:
 
     Raises:
         GanvasError: there is no such source; it is empty, unsafe or not what its extension says; too many of its
-            files are bad; or the cache cannot be written.
+            files are bad; a disk fails while they are read; or the cache cannot be written.
     """
     return open_image_set(options, progress=progress, strict=True)
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -240,9 +241,7 @@ def _open(
             )
         options = trained
     else:
-        run = find_run(sampler.path)
-        made_grey = run is not None and run.config.dataset.channels == 1
-        channels = shape.channels if shape.channels > 1 or made_grey else None  # as above
+        channels = shape.channels if shape.channels > 1 or _was_made_grey(sampler.path) else None  # as above
         options = DataOptions(against, "train", f"{shape.height}x{shape.width}", channels)  # type: ignore[arg-type]
     reference = open_reference_once(options, count, kept, held_out)
     if (found := reference.train.images.shape[1:]) != shape[:3]:
@@ -259,6 +258,14 @@ def _open(
             fix="put them back, or name real images of any size: --against.",
         )
     return reference, subject_from_generator(sampler, reference.train, truncation)
+
+
+def _was_made_grey(snapshot: Path) -> bool:
+    """Whether the run of a snapshot was asked to train on images as grey ones (`--channels 1`)."""
+    run = find_run(snapshot)
+    with suppress(GanvasError):  # the snapshots of a damaged run can still be used
+        return run is not None and run.config.dataset.channels == 1
+    return False
 
 
 def _open_in_own_size(source: str) -> ImageSet:

@@ -16,7 +16,7 @@ from ganvas.data.labels.label_tables import MAX_TABLE_BYTES
 from ganvas.data.labels.parts import holds_parts
 from ganvas.data.listing import sort_by_kind
 from ganvas.data.sniffing import HEAD_BYTES
-from ganvas.data.source_types import ImageFiles, Source, Unreadable, describe_start, file_stamp
+from ganvas.data.source_types import ImageFiles, Source, Unreadable, describe_start, file_stamp, refuse_failing_disk
 from ganvas.errors import GanvasError
 
 _ENCRYPTED = 0x1
@@ -177,5 +177,6 @@ def _read_head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     try:
         with archive.open(info) as member:
             return member.read(HEAD_BYTES)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, NotImplementedError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, NotImplementedError) as error:
+        refuse_failing_disk(info.filename, error)
         return b""

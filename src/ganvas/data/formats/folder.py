@@ -11,7 +11,7 @@ from ganvas.data.labels.label_tables import MAX_TABLE_BYTES
 from ganvas.data.labels.parts import holds_parts
 from ganvas.data.listing import HIDDEN, IMAGE_SUFFIXES, is_beside, is_hidden, sort_by_kind
 from ganvas.data.sniffing import HEAD_BYTES
-from ganvas.data.source_types import ImageFiles, Source, file_stamp, open_file
+from ganvas.data.source_types import ImageFiles, Source, file_stamp, open_file, refuse_failing_disk
 from ganvas.errors import GanvasError
 
 
@@ -74,13 +74,15 @@ def _read_table(path: Path) -> bytes:
     try:
         return _read_start(path, MAX_TABLE_BYTES + 1)
     except OSError as error:
+        refuse_failing_disk(str(path), error)
         raise GanvasError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _read_head(path: Path) -> bytes:
     try:
         return _read_start(path, HEAD_BYTES)
-    except OSError:
+    except OSError as error:
+        refuse_failing_disk(str(path), error)
         return b""
 
 
@@ -111,6 +113,7 @@ def _scan(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, 
         except OSError as error:
             if not prefix:
                 raise GanvasError(f"The folder {root} cannot be read: {error.strerror}.") from error
+            refuse_failing_disk(str(folder), error)
             bad.append((_printable(prefix), f"the folder cannot be read: {error.strerror}"))
             continue
         subfolders = []
@@ -122,6 +125,7 @@ def _scan(root: Path) -> tuple[dict[str, tuple[int, int, int]], list[tuple[str, 
             try:
                 info = entry.stat()
             except OSError as error:
+                refuse_failing_disk(entry.path, error)
                 if Path(name).suffix.lower() in IMAGE_SUFFIXES:
                     bad.append((_printable(name), f"cannot be opened: {error.strerror}"))
                 continue

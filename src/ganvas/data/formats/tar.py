@@ -28,7 +28,7 @@ from ganvas.data.labels.label_tables import LABEL_KEYS, MAX_TABLE_BYTES, Labels,
 from ganvas.data.labels.parts import holds_parts
 from ganvas.data.listing import IMAGE_SUFFIXES, LABELS_FILE, is_hidden, is_table, sort_by_kind
 from ganvas.data.sniffing import HEAD_BYTES, looks_like_image
-from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp
+from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp, refuse_failing_disk
 from ganvas.errors import GanvasError
 
 _MAX_LABEL_BYTES = 2**16  # of a sample's .cls or .json
@@ -115,14 +115,19 @@ def _read(
     def read_table(name: str) -> bytes:
         if packed:
             return index.tables[name]
-        with _open(paths, index.places[name]) as file:
-            return file.read()
+        try:
+            return _open(paths, index.places[name]).read()
+        except Unreadable as error:
+            raise GanvasError(f"{where}: {name}: {error}.") from error
 
     def read_head(name: str) -> bytes:
         if packed:
             return index.heads.get(name, b"")
-        with _open(paths, index.places[name]) as file:
-            return file.read(HEAD_BYTES)
+        try:
+            return _open(paths, index.places[name]).read(HEAD_BYTES)
+        except Unreadable as error:
+            refuse_failing_disk(name, error)
+            return b""
 
     tables = [(table.name, table_reader(table)) for table in beside]
     of_parts = holds_parts(Path(where).name.partition(".")[0])
