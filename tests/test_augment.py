@@ -6,10 +6,12 @@ from math import cos, exp, log, pi, radians, sin, sqrt
 
 import pytest
 import torch
+from support import tiny
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import grid_sample, pad
 
+from ganvas.config import replace
 from ganvas.errors import GanvasError
 from ganvas.game import augment
 from ganvas.game.augment import (
@@ -30,6 +32,8 @@ from ganvas.game.augment import (
     translation,
     warp,
 )
+from ganvas.networks import Shape
+from ganvas.training.state import TrainState
 
 POLICIES = ["diffaugment", "ada"]
 SHAPES = [(5, 1, 8, 8), (5, 3, 16, 16), (5, 4, 9, 14), (3, 3, 4, 4), (3, 1, 4, 33), (1, 3, 7, 5)]
@@ -517,6 +521,20 @@ def test_several_logits_an_image_count_as_so_many_signs() -> None:
         controller.adjust(8)
     assert by_image.p == flat.p
     assert flat.p.item() == pytest.approx(0.492)
+
+
+def test_signs_are_taken_from_the_boundary_of_the_objective() -> None:
+    """D(x) of a least-squares D at chance lies around 0.5, which is no reason for more augmentation."""
+    config = replace(tiny(), objective="least-squares", augment="ada", ada_target=0.6, r1=0.0, r2=0.0)
+    state = TrainState.build(config, Shape(1, 8, 8), torch.device("cpu"))
+    assert state.ada is not None
+    for parameter in state.game.D.parameters():
+        parameter.requires_grad_(False).zero_()
+    list(state.game.D.parameters())[-1].fill_(0.5)
+    for parameter in state.game.D.parameters():
+        parameter.requires_grad_()
+    state.train_round([(torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8), None)], 0)
+    assert state.ada.signs.tolist() == [0, 20]
 
 
 def test_gradient_does_not_flow_into_the_controller() -> None:

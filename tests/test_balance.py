@@ -1,5 +1,6 @@
 """Which network is updated, measured by its weights instead of the log."""
 
+import itertools
 from itertools import pairwise
 from typing import Any
 
@@ -76,6 +77,34 @@ def test_d_skips_updates_while_its_loss_is_below_and_then_continues() -> None:
     skipped = sum(not d for (d, _), _ in history)
     assert 0 < skipped < 59
     assert state.update_counts.tolist() == [60 - skipped, 60, skipped, 0]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_lazy_penalties_and_ada_count_the_updates_of_d_where_some_are_skipped(
+    first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = {"augment": "ada", "ada_target": 0.6, "objective": "non-saturating"}
+    state = build_state(skip_d_below=0.0, penalty_every=4, r1=1.0, **ada)
+    rounds = itertools.count(first)
+    monkeypatch.setattr(state.update_policy, "decide", lambda: (next(rounds) % 2 == 0, True))
+    weights, train_d = list[Any](), state.updates.train_d
+    monkeypatch.setattr(
+        state.updates,
+        "train_d",
+        lambda *args, **given: (weights.append(given["penalties"].r1), train_d(*args, **given))[1],
+    )
+    assert state.ada is not None
+    adjusted = list[int]()
+    monkeypatch.setattr(state.ada, "adjust", adjusted.append)
+    for i in range(16):
+        one_round(state, i)
+    assert weights == [4.0, 0.0, 0.0, 0.0] * 2
+    assert adjusted == [4 * 20] * 2
+    resumed = build_state(skip_d_below=0.0, penalty_every=4, r1=1.0, **ada).update_policy
+    resumed.load_state_dict(state.update_policy.state_dict())
+    assert resumed.d_updates == 8
+    resumed.load_state_dict({"losses": torch.zeros(2, 2)})
+    assert resumed.losses.sum() == 0
 
 
 def test_g_skips_updates_while_its_loss_is_below() -> None:

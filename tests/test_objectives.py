@@ -132,6 +132,16 @@ def test_penalty_gradient_of_a_quadratic_d_equals_the_closed_form(r1: float, r2:
     assert torch.allclose(stats["D/r2"], (w * fake).square().sum(dim=(1, 2, 3)))
 
 
+def test_a_penalty_that_is_off_has_no_part_in_the_loss_where_its_norm_overflows() -> None:
+    w, real, fake = torch.ones(1, 2, 2), torch.randn(4, 1, 2, 2), torch.full((4, 1, 2, 2), 1e19)
+    game = Game(nn.Identity(), Quadratic(w), get_objective("wasserstein"))  # type: ignore[arg-type]
+    stats = train_d(game, real, fake, penalties=Penalties(r1=1.0))
+    assert stats["D/r2"].isinf().all()
+    (parameter,) = game.D.parameters()
+    assert parameter.grad is not None
+    assert parameter.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(("r1", "r2"), [(0.7, 0.0), (0.0, 0.3)])
 def test_one_penalty_of_a_batch_dependent_d_has_no_second_derivatives_of_the_other_half(r1: float, r2: float) -> None:
     torch.manual_seed(0)

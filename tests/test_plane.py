@@ -82,6 +82,15 @@ def test_a_refused_change_leaves_the_game_as_it_was() -> None:
     assert game.round == 1
 
 
+@pytest.mark.parametrize("objective", ["non-saturating", "least-squares", "hinge"])
+def test_only_cross_entropy_gives_probabilities(objective: str) -> None:
+    game = Play(SMALL | {"objective": objective})
+    game.advance(1)
+    frame = game.frame()
+    assert frame["probability"] == (objective == "non-saturating")
+    assert ((frame["low"], frame["high"]) == (0.0, 1.0)) == (objective == "non-saturating")
+
+
 def test_a_critic_without_a_bound_is_found() -> None:
     game = Play({"objective": "wasserstein", "r1": 0.0, "batch": 32})
     game.advance(20)

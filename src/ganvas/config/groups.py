@@ -134,12 +134,17 @@ class LossConfig(Group):
         return self.objective not in ("wasserstein", "rpgan", "rahinge")
 
     @property
+    def cross_entropy(self) -> bool:
+        """Whether the sigmoid of a logit is D's probability that an image is real."""
+        return self.objective in ("minimax", "non-saturating")
+
+    @property
     def penalised(self) -> bool:
         """Whether there is a gradient penalty at any time of the run."""
         return any(max(Schedule.parse(weight).ends) > 0 for weight in (self.r1, self.r2, self.gp, self.dragan))
 
     def conflicts(self, config: "TrainConfig") -> Iterator[GanvasError]:
-        if self.label_smoothing > 0 and self.objective not in ("minimax", "non-saturating"):
+        if self.label_smoothing > 0 and not self.cross_entropy:
             yield GanvasError(
                 f"--label-smoothing with the {self.objective} objective.",
                 expected="an objective with a cross-entropy loss: minimax or non-saturating",
@@ -303,7 +308,8 @@ class RuntimeConfig(Group):
     tick_kimg: Kimg | None = None
     """kimg between two lines of stats.jsonl; by default 4, in a run by time (--minutes) at most a fortieth of it."""
     snapshot_kimg: Kimg | None = None
-    """kimg between two snapshots (weights, grid of images, state); by default a tenth of the run."""
+    """kimg between two snapshots (weights, grid of images, state); by default a tenth of the run, and at least
+    --tick-kimg where its length is in kimg."""
     keep_kimg: Kimg | None = None
     """Keep the snapshots at multiples of this many kimg; by default only the last one (and the best)."""
     evaluate_every: KimgOrNever | None = None

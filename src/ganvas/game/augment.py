@@ -380,7 +380,7 @@ class Ada(nn.Module):
 
     @torch.no_grad()
     def record_logits(self, on_real: Tensor) -> None:
-        """Accumulates the signs of D's logits on reals, or of D(x) - D(G(z)) where the objective pairs them.
+        """Accumulates the signs of D's logits on reals, taken from the boundary of the objective.
 
         Args:
             on_real: float [n], or [n k] with k logits an image, each of which counts as one sign.

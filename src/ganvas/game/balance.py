@@ -1,6 +1,7 @@
 """The update policy: whether D, G or both are updated in the next round, by their losses."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +17,22 @@ class UpdatePolicy(nn.Module):
     loss of a network that skips updates is still evaluated, so that its updates can continue. If both would skip,
     both are updated.
 
-    The losses are buffers, so that a resumed run makes the same decisions as an uninterrupted one.
+    The losses are buffers, so that a resumed run makes the same decisions as an uninterrupted one; so is the number of
+    updates of D, which lazy penalties and ADA count where some are skipped.
     """
 
     losses: Tensor
+    d_updates: Tensor
 
     def __init__(self, rules: BalanceConfig) -> None:
         super().__init__()
         self.rules = rules
         self.register_buffer("losses", torch.full((2, 2), torch.nan, dtype=torch.float64))  # [old, new] × [D, G]
+        self.register_buffer("d_updates", torch.zeros((), dtype=torch.int64))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.setdefault(f"{prefix}d_updates", self.d_updates)  # states of earlier versions have none
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def is_active(self) -> bool:

@@ -117,7 +117,7 @@ def d_loss(
     loss = adversarial = game.objective.d_loss(on_real, on_fake)
     values = {"D/loss": adversarial, "D/real": on_real, "D/fake": on_fake}
     for name, weight in (("D/r1", p.r1), ("D/r2", p.r2)):
-        if name in norms:
+        if name in norms and _is_on(weight):
             loss = loss + weight / 2 * norms[name]
     values |= norms
     if _is_on(p.gp):

@@ -24,12 +24,15 @@ class Objective:
         g_loss: (D on real [n], D on fake [n]) -> [n]; reads the reals only where `relative`.
         relative: whether the loss compares logits of reals and fakes, so that G's loss needs D on reals too.
         critic: whether D is a critic, whose logits have no sign or level of their own, and whose loss no fixed zero.
+        boundary: the logit of a D that takes an image as likely for real as for fake; no meaning of a critic's or where
+            `relative`.
     """
 
     d_loss: Callable[[Tensor, Tensor], Tensor]
     g_loss: Callable[[Tensor, Tensor], Tensor]
     relative: bool = False
     critic: bool = False
+    boundary: float = 0.0
 
 
 def cross_entropy_d(on_real: Tensor, on_fake: Tensor) -> Tensor:
@@ -95,7 +98,7 @@ def rahinge_g(on_real: Tensor, on_fake: Tensor) -> Tensor:
 OBJECTIVES = {
     "minimax": Objective(cross_entropy_d, minimax_g),
     "non-saturating": Objective(cross_entropy_d, non_saturating_g),
-    "least-squares": Objective(lsgan_d, lsgan_g),
+    "least-squares": Objective(lsgan_d, lsgan_g, boundary=0.5),
     "hinge": Objective(hinge_d, wasserstein_g),
     "wasserstein": Objective(wasserstein_d, wasserstein_g, critic=True),
     "rpgan": Objective(rpgan_d, rpgan_g, relative=True),

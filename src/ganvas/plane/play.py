@@ -166,22 +166,22 @@ class Play:
             round, shown: rounds played, points shown to D.
             fake: G's points of fixed latents, int16 [256 2] in units of 1 / SCALE, Base64.
             surface: D's output, uint8 [SIDE SIDE] from `low` to `high`, row by row from the top, Base64; of a
-                D whose logits have a sign its probability of "real", otherwise the logit.
+                D trained by cross-entropy its probability of "real", otherwise the logit.
             arrows: the gradient of that output, int8 [ARROWS ARROWS 2] over the largest, Base64.
             curves: losses, outputs of D and norms of gradients in the last round.
             parts, modes, covered, good: how many parts the distribution has, whether they are modes, how many of
                 them have a fair share of G's points, and which share of these lies in any.
         """
-        game, signed = self._state.game, self._state.config.loss.signed_logits
+        game, probable = self._state.game, self._state.config.loss.cross_entropy
         with preserve_state(game.G, game.D):  # spectral normalisation goes on in every forward pass
             with torch.no_grad():
                 fake = game.G(self._subject.z).flatten(1)
             plane = self._plane.clone()[:, None, None].requires_grad_()
             logits = game.D(plane, None)
-            value = logits.sigmoid() if signed else logits
+            value = logits.sigmoid() if probable else logits
             (gradient,) = torch.autograd.grad(value.sum(), plane)
         value, gradient = value.detach().nan_to_num(0, 0, 0), gradient.flatten(1).nan_to_num(0, 0, 0)
-        low, high = (0.0, 1.0) if signed else (float(value.min()), float(value.max()))
+        low, high = (0.0, 1.0) if probable else (float(value.min()), float(value.max()))
         shades = ((value - low) / max(high - low, 1e-12) * 255).round().to(torch.uint8)
         some = gradient.view(SIDE, SIDE, 2)[
             SIDE // ARROWS // 2 :: SIDE // ARROWS, SIDE // ARROWS // 2 :: SIDE // ARROWS
@@ -189,7 +189,7 @@ class Play:
         longest = float(some.norm(dim=-1).max())
         arrows = (some / max(longest, 1e-12) * 127).round().to(torch.int8)
         return {
-            "round": self.round, "shown": self.nimg, "fake": _pack(fake), "signed": signed,
+            "round": self.round, "shown": self.nimg, "fake": _pack(fake), "probability": probable,
             "low": low, "high": high, "surface": _encode(shades), "arrows": _encode(arrows), "steepest": longest,
             "curves": self._curves, "probed": self._probes, "ended": self._probe.history.facts.non_finite is not None,
             **self._count(fake),

@@ -218,6 +218,7 @@ class TrainState:
                 norm = self._step(self.d_optimiser, self.game.D, scheduled["d_lr"], scheduled["beta2"])
                 norms.append({"D/gradient": norm})
                 self._clip_weights()
+                self.update_policy.d_updates += 1
         for j in range(balance.g_steps * update_g):
             reused = fake if keep_graph and j == 0 else None
             z_g = z[len(batches) + j - shared]
@@ -273,7 +274,8 @@ class TrainState:
         keep_graph: bool,
     ) -> tuple[Tensor, list[Quantities]]:
         """Gradients of D's i-th update of a round; returns the last fakes too, with their graph if it is kept."""
-        loss_config, update = self.config.loss, nimg // self.config.optimisation.batch + i
+        loss_config, policy = self.config.loss, self.update_policy
+        update = int(policy.d_updates) if policy.is_active else nimg // self.config.optimisation.batch + i
         scale = loss_config.penalty_every * (update % loss_config.penalty_every == 0)
         penalties = Penalties(**{name: scheduled[name] * scale for name in ("r1", "r2", "gp", "dragan")})
         measured: list[Quantities] = []
@@ -285,7 +287,7 @@ class TrainState:
         if self.ada is not None:
             before = self.ada.signs.clone()
             for quantities in measured:
-                self.ada.record_logits(quantities["D/real"])
+                self.ada.record_logits(quantities["D/real"] - self.game.objective.boundary)
             distributed.all_reduce_sum([self.ada.signs.sub_(before)])  # at once: a saved state is that of one process
             self.ada.signs += before
             if update % ADJUST_EVERY == ADJUST_EVERY - 1:
