@@ -157,7 +157,14 @@ def test_reference_names_everything_without_the_site() -> None:
         ),
         "diagnoses": (
             ("condition", "severity", "what it is"),
-            [(row.name, row.severity, row.summary.replace("{about}", "G or D")) for row in CONDITIONS],
+            [
+                (
+                    f'<a id="{site_tables.slug(row.name)}"></a>{row.name}',
+                    row.severity,
+                    site_tables.sentence(row.summary),
+                )
+                for row in CONDITIONS
+            ],
         ),
     }
     for page, (titles, rows) in tables.items():

@@ -266,7 +266,7 @@ SCOPES = {"any": "", "run": " *(runs of Ganvas)*", "loop": " *(other loops)*"}
 def make_diagnoses() -> str:
     """Every condition: severity, what it is, causes, fixes, what it needs, what --on-failure changes."""
     rows = [
-        (f"[{row.name}](#{_slug(row.name)})", row.severity, _sentence(row.summary), "yes" if row.remedy else "")
+        (f"[{row.name}](#{slug(row.name)})", row.severity, sentence(row.summary), "yes" if row.remedy else "")
         for row in CONDITIONS
     ]
     parts = [markdown(("condition", "severity", "what it is", "`--on-failure correct` acts"), rows)]
@@ -274,7 +274,7 @@ def make_diagnoses() -> str:
         fixes = [(fix.do, SCOPES[fix.scope]) for fix in row.fixes]
         needs = ", ".join(" or ".join(map(code, (n,) if isinstance(n, str) else n)) for n in row.needs)
         parts.append(
-            f"## {row.name}\n\n{_sentence(row.summary)}"
+            f"## {row.name}\n\n{sentence(row.summary)}"
             + (" A fault of a loop's code: no run of Ganvas can have it." if row.own_loop else "")
             + "\n\n**Causes**\n\n" + "".join(f"- {cause}\n" for cause in row.causes)
             + "\n**Fixes**\n\n" + "".join(f"- {do}{scope}\n" for do, scope in fixes)
@@ -284,11 +284,11 @@ def make_diagnoses() -> str:
     return "\n".join(parts)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     return text.replace("{about}", "G or D")
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     return re.sub(r"[^\w-]+", "-", name.lower())
 
 

@@ -4,7 +4,7 @@
     matrix = extract_features(batches, extractor, count=n)  # uint8 [m c h w] at a time -> float32 [n f]
 
 The preprocessing is `resize_shorter_side`: an antialiased bicubic resize as in clean-fid (Parmar et al. 2022), if a
-network needs one. Only Inception has its own, which the published FID depends on.
+network needs one. Only Inception and DINOv2 have their own, which the published distances depend on.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class Extractor:
     """A network that turns images into features.
 
     Attributes:
-        name: eye, lite0, classifier, inception, or the name of the user's own network.
+        name: eye, lite0, classifier, inception, dinov2, or the name of the user's own network.
         digest: the first 16 hexadecimal digits of the weights' SHA-256.
         resize: the resizing before the network, in words.
         extract: uint8 [n c h w] -> float32 [n f], on the CPU; c is 1, 3 or 4.
