@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 from support import run_cli, start_cli
 
 import ganvas as package
@@ -266,6 +267,8 @@ def test_all_image_modes_and_profiles_are_read(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     deep = (np.asarray(rgb.convert("L")).astype(np.uint16)) * 257
+    texts = PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", "x" * 2**21, zip=True)
     kinds = {
         "profile.jpg": lambda p: rgb.save(p, icc_profile=profile, quality=95),
         "turned.jpg": lambda p: rgb.save(p, exif=turned),
@@ -273,6 +276,8 @@ def test_all_image_modes_and_profiles_are_read(tmp_path: Path) -> None:
         "cmyk.jpg": lambda p: rgb.convert("CMYK").save(p),
         "deep.png": lambda p: Image.fromarray(deep).save(p),
         "palette.gif": lambda p: rgb.convert("P").save(p),
+        "long_text.png": lambda p: rgb.save(p, pnginfo=texts),
+        "long_profile.png": lambda p: rgb.save(p, icc_profile=bytes(2**21)),
     }
     knobs = {**QUICK, "iterations": 1, "min_scale": 64}
     for name, write in kinds.items():

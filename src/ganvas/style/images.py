@@ -188,5 +188,8 @@ def _fill_transparent(pixels: np.ndarray, opacity: np.ndarray) -> np.ndarray:
 
 def _icc_profile(file: io.BytesIO) -> bytes | None:
     file.seek(0)
-    with Image.open(file) as image:
-        return image.info.get("icc_profile")
+    try:
+        with Image.open(file) as image:
+            return image.info.get("icc_profile")
+    except ValueError:  # Pillow refuses long texts and profiles, which `decoding` leaves out
+        return None
