@@ -1,5 +1,6 @@
 """Style transfer as a whole: its results, what it preserves, refused input, and interruption."""
 
+import errno
 import itertools
 import json
 import os
@@ -23,7 +24,7 @@ from ganvas.style import images
 from ganvas.style.colours import palette_statistics
 from ganvas.style.files import stylize_files
 from ganvas.style.options import StyleOptions, resolve_options
-from ganvas.style.plan import plan_transfer
+from ganvas.style.plan import TransferPlan, plan_transfer
 from ganvas.style.scales import OVERHEAD, scale_sizes
 from ganvas.style.transfer import Iterate, _Timer, stylize
 
@@ -441,6 +442,28 @@ def test_a_mistake_in_the_command_ends_at_once(album: Path) -> None:
     with pytest.raises(GanvasError, match=r"missing\.png cannot be read"):
         run_files("photos", "missing.png")
     assert not Path("drawn").exists()
+
+
+def test_a_result_of_a_folder_that_cannot_be_written_ends_the_command(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[str] = []
+
+    def plan(content: Path, *rest: Any) -> TransferPlan:
+        planned.append(content.name)
+        return plan_transfer(content, *rest)
+
+    def fill_disk(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ganvas.style.files.plan_transfer", plan)
+    with pytest.raises(GanvasError, match=r"a\.jpg\.png could not be written"):
+        run_files("photos", "painting.png", out="photos/notes.txt/drawn")
+    (album / "a.jpg").write_bytes(b"no image")
+    monkeypatch.setattr("ganvas.files.fsync", fill_disk)
+    with pytest.raises(GanvasError, match=r"The disk is full: drawn/a\.png\.png"):
+        run_files("photos", "painting.png", strength=0.0)
+    assert planned == ["a.jpg", "a.jpg", "a.png"]
 
 
 def test_an_error_leaves_an_earlier_result_and_no_half_one(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def stylize_files(
     Raises:
         GanvasError: what happened, what was expected, the fix. A result that would replace an image that is read is
             refused; but --init may be the result of a single photo. A photo of a folder that cannot be drawn is left
-            out; at the end they are named.
+            out; at the end they are named. A result that cannot be written ends the command.
         KeyboardInterrupt: interrupted by Ctrl-C or SIGTERM; the current image is in `out`, and the animation until then
             in `gif`.
     """
@@ -57,6 +57,7 @@ def stylize_files(
     failures: dict[str, GanvasError] = {}
     planned = False
     for photo, file in zip(photos, results, strict=True):
+        transfer = None
         try:
             transfer = plan_transfer(photo, styles, masks, style_masks, options)
             planned = True
@@ -65,7 +66,9 @@ def stylize_files(
             start = time.monotonic()
             _stylize_file(transfer, file, preview or (None if folder else file), gif, photo.name, quiet=quiet)
         except GanvasError as error:
-            if not folder or not (planned or str(photo) in error.what):  # else it is a mistake in the command
+            unwritten = transfer is not None and isinstance(error.__cause__, OSError)
+            in_photo = planned or str(photo) in error.what  # else it is a mistake in the command
+            if not folder or unwritten or not in_photo:
                 raise
             failures[photo.name] = error
             continue
