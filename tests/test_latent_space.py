@@ -900,6 +900,19 @@ def test_films_of_every_kind_have_their_frames(tmp_path: Path, suffix: str) -> N
     assert np.allclose(levels, [25 * i for i in range(8)], atol=3)
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_frames_do_not_show_through_transparent_parts_of_the_next(tmp_path: Path, suffix: str) -> None:
+    frames = np.zeros((3, 4, 16, 20), np.uint8)
+    for i, frame in enumerate(frames):
+        frame[:, 4 * i : 4 * i + 8, 5 * i : 5 * i + 10] = np.array([200, 100, 20, 255]).reshape(4, 1, 1)
+    path = tmp_path / f"film{suffix}"
+    save_animation(frames, path, scale=1)
+    with Image.open(path) as film:
+        for i, frame in enumerate(frames):
+            film.seek(i)
+            assert np.array_equal(np.asarray(film.convert("RGBA"))[..., 3], frame[3])
+
+
 def test_a_film_without_pyav_and_one_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ganvas import animation
 
