@@ -341,6 +341,16 @@ def test_latents_are_written_as_a_bare_array(tmp_path: Path) -> None:
         assert torch.equal(again.styles, latents.styles)
 
 
+def test_a_bare_array_of_features_is_read_again(tmp_path: Path) -> None:
+    """Both are [n k]; the generator knows its own by their number of values."""
+    drawn = ganvas.load(make_snapshot(tmp_path / "s", "msg", Shape(1, 16, 16, 0)))
+    latents = drawn.latents([4, 5])
+    again = load_latents(latents.save(tmp_path / "features.npy"))
+    assert np.array_equal(drawn.draw(again), drawn.draw(latents))
+    np.save(tmp_path / "z.npy", sample_latents([4, 5], drawn.generator.latent).numpy())
+    assert np.array_equal(drawn.draw(load_latents(tmp_path / "z.npy")), drawn.draw(latents))
+
+
 def test_files_of_latents_are_joined(tmp_path: Path) -> None:
     drawn = ganvas.load("pretrained:digits")
     files = [drawn.latents(seeds, label=3).save(tmp_path / f"{seeds[0]}.npz") for seeds in ([4], [7, 8])]
