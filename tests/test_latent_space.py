@@ -366,6 +366,8 @@ def test_files_of_latents_are_joined(tmp_path: Path) -> None:
     assert "--latents has no value" in call_cli("sample", "pretrained:digits", "--latents", check=2).stderr
     with pytest.raises(GanvasError, match="have their own"):
         Request(latents=files, label="1").latents_of(drawn)
+    with pytest.raises(GanvasError, match="fewer latents, or a smaller --scale, or a file for each image: --each"):
+        Request(latents=files * 40).check_grid(drawn, None, 256)
 
 
 def test_latents_of_different_kinds_are_not_joined() -> None:
@@ -615,6 +617,7 @@ def test_bad_requests_are_refused(run: Run, arguments: list[str], words: str, st
         (["--video", "taken/a.webp"], "could not be written"),
         (["--save-latents", "taken/a.npz"], "could not be written"),
         (["--scale", "256", "--seeds", "0-99"], "A grid of 700 images would have"),
+        (["--scale", "256", "--seeds", "0-99"], "fewer seeds, or fewer steps of --amount, or a smaller --scale.\n"),
         (["--scale", "256", "--seeds", "0-99", "--save-latents", "a.npz"], "A grid of 700 images would have"),
         (["--video", "w.webp", "--frames", "0", "--save-latents", "a.npz"], "--frames is 0"),
     ],
