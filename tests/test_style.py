@@ -536,6 +536,15 @@ def test_paintings_and_masks_are_never_replaced(album: Path, content: str, writt
     assert {path: path.read_bytes() for path in Path().rglob("*.png") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("preview", [None, "now.png"])
+def test_the_animation_never_replaces_an_image(files: tuple[Path, Path], preview: str | None) -> None:
+    Path("l.png").symlink_to(preview or "out.png")
+    for gif in (preview or "out.png", "l.png"):
+        with pytest.raises(GanvasError, match=f"{gif} is the file of an image and of the animation"):
+            run_files("photo.png", "painting.png", out="out.png", preview=preview, gif=gif, strength=0.0)
+    assert run_files("photo.png", "painting.png", out="out.png", preview="out.png", strength=0.0) == ["out.png"]
+
+
 def test_init_may_be_the_file_of_the_result(files: tuple[Path, Path]) -> None:
     """It is read before anything is written there."""
     Image.new("RGB", (64, 48), "red").save("out.png")

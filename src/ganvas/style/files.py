@@ -20,6 +20,7 @@ from ganvas.style.images import StyleImage
 from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.plan import TransferPlan, plan_transfer
 from ganvas.style.transfer import Iterate, run_plan
+from ganvas.values import real_path
 
 PREVIEW_INTERVAL = 1.0
 """Seconds between previews, at least; also at least ten times what writing one takes."""
@@ -36,8 +37,9 @@ def stylize_files(
 
     Raises:
         GanvasError: what happened, what was expected, the fix. A result that would replace an image that is read is
-            refused; but --init may be the result of a single photo. A photo of a folder that cannot be drawn is left
-            out; at the end they are named. A result that cannot be written ends the command.
+            refused; but --init may be the result of a single photo. So is an animation that would replace an image. A
+            photo of a folder that cannot be drawn is left out; at the end they are named. A result that cannot be
+            written ends the command.
         KeyboardInterrupt: interrupted by Ctrl-C or SIGTERM; the current image is in `out`, and the animation until then
             in `gif`.
     """
@@ -54,6 +56,8 @@ def stylize_files(
         inputs.append(Path(options.init))
     for flag, files in (("--out", [out, *results]), ("--preview", [preview]), ("--gif", [gif])):
         _refuse_to_replace(inputs, files, flag)
+    if gif is not None and real_path(gif) in {real_path(file) for file in (out, preview) if file is not None}:
+        raise GanvasError(f"{gif} is the file of an image and of the animation.", fix="choose another --gif.")
     failures: dict[str, GanvasError] = {}
     planned = False
     for photo, file in zip(photos, results, strict=True):
