@@ -559,6 +559,14 @@ def test_photos_of_every_image_format_are_found(album: Path) -> None:
     assert run_files("photos", "painting.png", strength=0.0) == ["a.png", "b.png", "z.png"]
 
 
+def test_no_two_photos_of_a_folder_have_one_result(album: Path) -> None:
+    for name in ("a.jpg.webp", "a.jpg.webp.gif", "Z.JPG"):
+        Image.fromarray(photo().transpose(1, 2, 0)).save(album / name)
+    names = ["Z.JPG.png", "a.jpg.png", "a.jpg.webp.png", "a.jpg.webp.gif.png", "a.png.png", "z.png.png"]
+    assert run_files("photos", "painting.png", strength=0.0) == names
+    assert len(list(Path("drawn").iterdir())) == 6
+
+
 def test_an_invisible_photo_is_copied_and_an_invisible_style_refused(files: tuple[Path, Path]) -> None:
     clear = np.concatenate([photo(), np.zeros((1, 60, 80), np.uint8)])
     result = stylize(clear, painting(), **QUICK)

@@ -128,8 +128,11 @@ def _find_photos(folder: Path) -> list[Path]:
 
 def _result_names(photos: Sequence[Path]) -> list[str]:
     """a.jpg -> a.png; where two photos would have one result, a.jpg -> a.jpg.png."""
-    stems = Counter(photo.stem.lower() for photo in photos)
-    return [f"{photo.stem if stems[photo.stem.lower()] == 1 else photo.name}.png" for photo in photos]
+    names, shorter = [photo.stem for photo in photos], None
+    while names != shorter:  # again: the name a.jpg may be the stem of a.jpg.webp
+        counts, shorter = Counter(name.lower() for name in names), names
+        names = [name if counts[name.lower()] == 1 else photo.name for name, photo in zip(names, photos, strict=True)]
+    return [f"{name}.png" for name in names]
 
 
 def _stylize_file(
