@@ -239,6 +239,12 @@ def test_transparent_parts_of_a_mask_are_black() -> None:
     assert mask[..., 22:].max() < 0.01
 
 
+def test_masks_may_be_dark_and_small() -> None:
+    assert images.load_mask(np.full((1, 9, 12), 51, np.uint8), (40, 40)).sub(0.2).abs().max() < 0.01
+    with pytest.raises(GanvasError, match="A mask is black everywhere"):
+        images.load_mask(np.full((1, 9, 12), 3, np.uint8), (40, 40))
+
+
 def test_a_mask_of_what_is_transparent_is_refused() -> None:
     clear = np.concatenate([photo(), np.full((1, 60, 80), 255, np.uint8)])
     clear[3, :, 40:] = 0
@@ -322,6 +328,10 @@ def test_transparency_is_kept_and_hidden_colours_have_no_effect(tmp_path: Path) 
         (["photo.png"], "No style image was given"),
         (["one.png", "painting.png"], "1 x 1 pixels"),
         (["long.png", "painting.png"], "30,000×10 pixels"),
+        (["long.png", "painting.png"], "ask for a larger --size"),
+        (["photo.png", "flat.png", "--size", "32"], "ask for a larger --size"),
+        (["photo.png", "small.png"], "Fix: enlarge it first"),
+        (["photo.png", "painting.png", "--init", "small.png"], "Fix: enlarge it first"),
         (["nan.tif", "painting.png"], "some of its values are not finite"),
         (["photo.png", "painting.png", "--out", "out.xyz"], "No image format"),
         (["photo.png", "painting.png", "--out", "text.png/out.png"], "could not be written"),
@@ -349,6 +359,8 @@ def test_bad_input_is_refused(files: tuple[Path, Path], arguments: list[str], wo
     (here / "empty").mkdir()
     Image.new("RGB", (1, 1)).save(here / "one.png")
     Image.new("L", (30_000, 10)).save(here / "long.png")
+    Image.new("L", (90, 20)).save(here / "flat.png")
+    Image.new("L", (16, 16)).save(here / "small.png")
     Image.new("L", (20, 20)).save(here / "black.png")
     Image.fromarray(np.full((20, 20), np.nan, np.float32)).save(here / "nan.tif")
     import tyro
