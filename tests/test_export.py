@@ -239,6 +239,20 @@ def test_mistake_is_explained(arguments: list[str], status: int, said: str, run:
     assert sorted(Path().iterdir()) == before
 
 
+@pytest.mark.parametrize("name", ["file/x.onnx", "x.onnx", "file/x.pt2", "file/x.html"])
+def test_a_place_that_cannot_be_written_is_found_before_the_work(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(part: parts.Part) -> None:
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(parts.Part, "trace", refuse)
+    Path("file").touch()
+    Path("x.synthesis.onnx").mkdir()
+    write = {".onnx": onnx_file.write, ".pt2": program.write, ".html": web_page.write}[Path(name).suffix]
+    with pytest.raises(GanvasError, match=r"could not be written|x\.synthesis\.onnx is a folder"):
+        write(make_sampler("stylegan", Shape(1, 8, 8)), Path(name), Options())
+    assert sorted(path.name for path in Path().iterdir()) == ["file", "x.synthesis.onnx"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [({"to": "tflite"}, "--to"), ({"to": None}, "--to"), ({"half": 1}, "--half"), ({"out": 3}, "not a path"),

@@ -341,6 +341,16 @@ def test_latents_are_written_as_a_bare_array(tmp_path: Path) -> None:
         assert torch.equal(again.styles, latents.styles)
 
 
+def test_a_bare_array_of_features_is_read_again(tmp_path: Path) -> None:
+    """Both are [n k]; the generator knows its own by their number of values."""
+    drawn = ganvas.load(make_snapshot(tmp_path / "s", "msg", Shape(1, 16, 16, 0)))
+    latents = drawn.latents([4, 5])
+    again = load_latents(latents.save(tmp_path / "features.npy"))
+    assert np.array_equal(drawn.draw(again), drawn.draw(latents))
+    np.save(tmp_path / "z.npy", sample_latents([4, 5], drawn.generator.latent).numpy())
+    assert np.array_equal(drawn.draw(load_latents(tmp_path / "z.npy")), drawn.draw(latents))
+
+
 def test_files_of_latents_are_joined(tmp_path: Path) -> None:
     drawn = ganvas.load("pretrained:digits")
     files = [drawn.latents(seeds, label=3).save(tmp_path / f"{seeds[0]}.npz") for seeds in ([4], [7, 8])]
@@ -356,6 +366,8 @@ def test_files_of_latents_are_joined(tmp_path: Path) -> None:
     assert "--latents has no value" in call_cli("sample", "pretrained:digits", "--latents", check=2).stderr
     with pytest.raises(GanvasError, match="have their own"):
         Request(latents=files, label="1").latents_of(drawn)
+    with pytest.raises(GanvasError, match="fewer latents, or a smaller --scale, or a file for each image: --each"):
+        Request(latents=files * 40).check_grid(drawn, None, 256)
 
 
 def test_latents_of_different_kinds_are_not_joined() -> None:
@@ -605,6 +617,7 @@ def test_bad_requests_are_refused(run: Run, arguments: list[str], words: str, st
         (["--video", "taken/a.webp"], "could not be written"),
         (["--save-latents", "taken/a.npz"], "could not be written"),
         (["--scale", "256", "--seeds", "0-99"], "A grid of 700 images would have"),
+        (["--scale", "256", "--seeds", "0-99"], "fewer seeds, or fewer steps of --amount, or a smaller --scale.\n"),
         (["--scale", "256", "--seeds", "0-99", "--save-latents", "a.npz"], "A grid of 700 images would have"),
         (["--video", "w.webp", "--frames", "0", "--save-latents", "a.npz"], "--frames is 0"),
     ],
@@ -898,6 +911,19 @@ def test_films_of_every_kind_have_their_frames(tmp_path: Path, suffix: str) -> N
                 film.seek(i)
                 levels.append(np.asarray(film.convert("RGB")).mean())
     assert np.allclose(levels, [25 * i for i in range(8)], atol=3)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_frames_do_not_show_through_transparent_parts_of_the_next(tmp_path: Path, suffix: str) -> None:
+    frames = np.zeros((3, 4, 16, 20), np.uint8)
+    for i, frame in enumerate(frames):
+        frame[:, 4 * i : 4 * i + 8, 5 * i : 5 * i + 10] = np.array([200, 100, 20, 255]).reshape(4, 1, 1)
+    path = tmp_path / f"film{suffix}"
+    save_animation(frames, path, scale=1)
+    with Image.open(path) as film:
+        for i, frame in enumerate(frames):
+            film.seek(i)
+            assert np.array_equal(np.asarray(film.convert("RGBA"))[..., 3], frame[3])
 
 
 def test_a_film_without_pyav_and_one_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

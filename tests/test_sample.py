@@ -17,7 +17,7 @@ from ganvas import image_io
 from ganvas.config import replace
 from ganvas.drawing import sample_latents
 from ganvas.errors import GanvasError
-from ganvas.latent_space.pictures import Request
+from ganvas.latent_space.pictures import Request, truncated_rows
 from ganvas.latents import slerp
 from ganvas.runs.folder import Run
 from ganvas.sampling import load
@@ -93,6 +93,13 @@ def test_a_smaller_scale_helps_where_a_grid_is_too_large(run: Run) -> None:
     with pytest.raises(GanvasError) as refused:
         Request(seeds="0-9999").check_grid(sampler, 1, 1)
     assert "--scale" not in refused.value.fix
+    assert refused.value.fix == "fewer seeds, or a file for each image: --each FOLDER."
+    with pytest.raises(GanvasError) as refused:
+        truncated_rows(sampler, [0.5, 1], "0-999", scale=256)
+    assert refused.value.fix == "fewer seeds, or a smaller --scale."
+    with pytest.raises(GanvasError) as refused:
+        sampler.sample_grid(range(2_000), columns=1)
+    assert "--each" not in refused.value.fix
 
 
 def test_one_class_alone_helps_where_rows_are_classes(conditional: Run) -> None:

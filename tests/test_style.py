@@ -1,5 +1,6 @@
 """Style transfer as a whole: its results, what it preserves, refused input, and interruption."""
 
+import errno
 import itertools
 import json
 import os
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 from support import run_cli, start_cli
 
 import ganvas as package
@@ -22,7 +24,7 @@ from ganvas.style import images
 from ganvas.style.colours import palette_statistics
 from ganvas.style.files import stylize_files
 from ganvas.style.options import StyleOptions, resolve_options
-from ganvas.style.plan import plan_transfer
+from ganvas.style.plan import TransferPlan, plan_transfer
 from ganvas.style.scales import OVERHEAD, scale_sizes
 from ganvas.style.transfer import Iterate, _Timer, stylize
 
@@ -237,6 +239,12 @@ def test_transparent_parts_of_a_mask_are_black() -> None:
     assert mask[..., 22:].max() < 0.01
 
 
+def test_masks_may_be_dark_and_small() -> None:
+    assert images.load_mask(np.full((1, 9, 12), 51, np.uint8), (40, 40)).sub(0.2).abs().max() < 0.01
+    with pytest.raises(GanvasError, match="A mask is black everywhere"):
+        images.load_mask(np.full((1, 9, 12), 3, np.uint8), (40, 40))
+
+
 def test_a_mask_of_what_is_transparent_is_refused() -> None:
     clear = np.concatenate([photo(), np.full((1, 60, 80), 255, np.uint8)])
     clear[3, :, 40:] = 0
@@ -266,6 +274,8 @@ def test_all_image_modes_and_profiles_are_read(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     deep = (np.asarray(rgb.convert("L")).astype(np.uint16)) * 257
+    texts = PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", "x" * 2**21, zip=True)
     kinds = {
         "profile.jpg": lambda p: rgb.save(p, icc_profile=profile, quality=95),
         "turned.jpg": lambda p: rgb.save(p, exif=turned),
@@ -273,6 +283,8 @@ def test_all_image_modes_and_profiles_are_read(tmp_path: Path) -> None:
         "cmyk.jpg": lambda p: rgb.convert("CMYK").save(p),
         "deep.png": lambda p: Image.fromarray(deep).save(p),
         "palette.gif": lambda p: rgb.convert("P").save(p),
+        "long_text.png": lambda p: rgb.save(p, pnginfo=texts),
+        "long_profile.png": lambda p: rgb.save(p, icc_profile=bytes(2**21)),
     }
     knobs = {**QUICK, "iterations": 1, "min_scale": 64}
     for name, write in kinds.items():
@@ -316,6 +328,10 @@ def test_transparency_is_kept_and_hidden_colours_have_no_effect(tmp_path: Path) 
         (["photo.png"], "No style image was given"),
         (["one.png", "painting.png"], "1 x 1 pixels"),
         (["long.png", "painting.png"], "30,000×10 pixels"),
+        (["long.png", "painting.png"], "ask for a larger --size"),
+        (["photo.png", "flat.png", "--size", "32"], "ask for a larger --size"),
+        (["photo.png", "small.png"], "Fix: enlarge it first"),
+        (["photo.png", "painting.png", "--init", "small.png"], "Fix: enlarge it first"),
         (["nan.tif", "painting.png"], "some of its values are not finite"),
         (["photo.png", "painting.png", "--out", "out.xyz"], "No image format"),
         (["photo.png", "painting.png", "--out", "text.png/out.png"], "could not be written"),
@@ -343,6 +359,8 @@ def test_bad_input_is_refused(files: tuple[Path, Path], arguments: list[str], wo
     (here / "empty").mkdir()
     Image.new("RGB", (1, 1)).save(here / "one.png")
     Image.new("L", (30_000, 10)).save(here / "long.png")
+    Image.new("L", (90, 20)).save(here / "flat.png")
+    Image.new("L", (16, 16)).save(here / "small.png")
     Image.new("L", (20, 20)).save(here / "black.png")
     Image.fromarray(np.full((20, 20), np.nan, np.float32)).save(here / "nan.tif")
     import tyro
@@ -438,6 +456,28 @@ def test_a_mistake_in_the_command_ends_at_once(album: Path) -> None:
     assert not Path("drawn").exists()
 
 
+def test_a_result_of_a_folder_that_cannot_be_written_ends_the_command(
+    album: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[str] = []
+
+    def plan(content: Path, *rest: Any) -> TransferPlan:
+        planned.append(content.name)
+        return plan_transfer(content, *rest)
+
+    def fill_disk(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ganvas.style.files.plan_transfer", plan)
+    with pytest.raises(GanvasError, match=r"a\.jpg\.png could not be written"):
+        run_files("photos", "painting.png", out="photos/notes.txt/drawn")
+    (album / "a.jpg").write_bytes(b"no image")
+    monkeypatch.setattr("ganvas.files.fsync", fill_disk)
+    with pytest.raises(GanvasError, match=r"The disk is full: drawn/a\.png\.png"):
+        run_files("photos", "painting.png", strength=0.0)
+    assert planned == ["a.jpg", "a.jpg", "a.png"]
+
+
 def test_an_error_leaves_an_earlier_result_and_no_half_one(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = itertools.count()
     monkeypatch.setattr(
@@ -508,6 +548,15 @@ def test_paintings_and_masks_are_never_replaced(album: Path, content: str, writt
     assert {path: path.read_bytes() for path in Path().rglob("*.png") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("preview", [None, "now.png"])
+def test_the_animation_never_replaces_an_image(files: tuple[Path, Path], preview: str | None) -> None:
+    Path("l.png").symlink_to(preview or "out.png")
+    for gif in (preview or "out.png", "l.png"):
+        with pytest.raises(GanvasError, match=f"{gif} is the file of an image and of the animation"):
+            run_files("photo.png", "painting.png", out="out.png", preview=preview, gif=gif, strength=0.0)
+    assert run_files("photo.png", "painting.png", out="out.png", preview="out.png", strength=0.0) == ["out.png"]
+
+
 def test_init_may_be_the_file_of_the_result(files: tuple[Path, Path]) -> None:
     """It is read before anything is written there."""
     Image.new("RGB", (64, 48), "red").save("out.png")
@@ -520,6 +569,14 @@ def test_init_may_be_the_file_of_the_result(files: tuple[Path, Path]) -> None:
 def test_photos_of_every_image_format_are_found(album: Path) -> None:
     Path("photos/a.png").rename("photos/b.jfif")
     assert run_files("photos", "painting.png", strength=0.0) == ["a.png", "b.png", "z.png"]
+
+
+def test_no_two_photos_of_a_folder_have_one_result(album: Path) -> None:
+    for name in ("a.jpg.webp", "a.jpg.webp.gif", "Z.JPG"):
+        Image.fromarray(photo().transpose(1, 2, 0)).save(album / name)
+    names = ["Z.JPG.png", "a.jpg.png", "a.jpg.webp.png", "a.jpg.webp.gif.png", "a.png.png", "z.png.png"]
+    assert run_files("photos", "painting.png", strength=0.0) == names
+    assert len(list(Path("drawn").iterdir())) == 6
 
 
 def test_an_invisible_photo_is_copied_and_an_invisible_style_refused(files: tuple[Path, Path]) -> None:

@@ -138,6 +138,8 @@ def _write_by_pillow(images: _Counted, file: Path, suffix: str, fps: int) -> Non
     rest = list(_bounded(images, first))
     durations = whole_durations([1 / fps] * images.count, suffix)
     options = {"duration": durations, "loop": 0, "lossless": True}  # the last is for WebP
+    if suffix == ".gif" and first.mode == "RGBA":
+        options["disposal"] = 2  # each frame is cleared: else it shows through what is transparent in the next
     first.save(file, PILLOW_FORMATS[suffix], save_all=True, append_images=rest, **options)
 
 

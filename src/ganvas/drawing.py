@@ -122,11 +122,13 @@ class GridPlan(NamedTuple):
     columns: int
     row_names: tuple[str, ...]
 
-    def check(self, height: int, width: int, scale: int | None = None, path: Path | None = None) -> None:
+    def check(
+        self, height: int, width: int, scale: int | None = None, path: Path | None = None, *, each: bool = False
+    ) -> None:
         """Refuses it where no file holds the grid; see `image_io.check_grid`."""
         n, names = len(self.seeds), self.row_names
         fewer = "one class alone (--class), fewer seeds" if names else "fewer seeds"
-        image_io.check_grid(n, self.columns, height, width, scale, row_names=names, path=path, fewer=fewer)
+        image_io.check_grid(n, self.columns, height, width, scale, row_names=names, path=path, fewer=fewer, each=each)
 
 
 def plan_grid(

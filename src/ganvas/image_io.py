@@ -45,13 +45,15 @@ def check_grid(
     *,
     row_names: Sequence[str] = (),
     path: Path | None = None,
-    fewer: str = "fewer seeds",
+    fewer: str = "fewer images",
+    each: bool = False,
 ) -> None:
     """Refuses a grid of `make_grid` that is larger than a file of images can be.
 
     Args:
         path: the file, whose format may store less than others.
         fewer: what makes the grid smaller, in words.
+        each: whether the command also writes a file for each image, with --each.
 
     Raises:
         GanvasError: it is too large.
@@ -61,12 +63,16 @@ def check_grid(
     _, size = _measure_grid(n, columns, height, width, scale, row_names)
     most = MAX_GRID_SIDE if path is None else MAX_SIDES.get(_find_format(path), MAX_GRID_SIDE)
     if max(size) > most or -(-n // columns) * cell_h * columns * cell_w > MAX_GRID_PIXELS:
-        others = {"a smaller --scale": scale > 1, "a .png file": most < MAX_GRID_SIDE}
+        others = {
+            "a smaller --scale": scale > 1,
+            "a .png file": most < MAX_GRID_SIDE,
+            "a file for each image: --each FOLDER": each,
+        }
         ways = [fewer, *(way for way, helps in others.items() if helps)]
         raise GanvasError(
             f"A grid of {n:,} images would have {size[0]:,}×{size[1]:,} pixels.",
             expected=f"at most {MAX_GRID_PIXELS / 1e6:.0f} million, and {most:,} on a side",
-            fix=f"{', '.join(ways)}, or a file for each image: --each FOLDER.",
+            fix=f"{', or '.join(ways)}.",
         )
 
 

@@ -146,7 +146,8 @@ def load_latents(path: Path | str) -> Latents:
 
     The array is float [k] of one picture, [n k], or [n layers k] of several layers. In an .npz it is called styles, w
     or z, or is the only other one beside labels, int [n], space and generator. Where neither a name nor space says in
-    which space they lie, several layers are w, and one is z.
+    which space they lie, several layers are w, and one is z; a generator whose styles alone have this form takes them
+    for its own.
 
     Raises:
         GanvasError: the file cannot be read, or is none.

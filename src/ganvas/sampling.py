@@ -179,20 +179,21 @@ class Sampler(Displayed):
         """
         check_form(latents)
         classes, styles, labels, of = self.card.shape.classes, latents.styles, latents.labels, latents.origin
-        if classes and labels is None:
-            labels = torch.zeros(len(latents), dtype=torch.long)
-        labels = labels if classes else None
+        none = torch.zeros(len(latents), dtype=torch.long) if classes else None
+        labels = labels if classes and labels is not None else none
         if labels is not None and len(wrong := labels[(labels < 0) | (labels >= classes)]):
             raise GanvasError(f"The latents have class {int(wrong[0])}.", expected=f"one of 0 to {classes - 1}")
-        own = self.latents([0]).styles
+        own, of_z = self.latents([0]).styles, (1, self._generator.latent)
         space, k = self._generator.style_space, styles.shape[2]
-        if latents.space == "z" != space and styles.shape[1:] == (1, self._generator.latent):
+        bare = of is None and styles.shape[1:] == own.shape[1:] != of_z  # an array alone says no space
+        theirs = space if bare else latents.space
+        if theirs == "z" != space and styles.shape[1:] == of_z:
             there = None if labels is None else labels.to(self.device)
             with torch.no_grad(), user_code.quote_loaded():
                 styles = self._generator.styles(styles[:, 0].to(self.device), there).cpu().contiguous()
-        elif latents.space != space or k != own.shape[2] or styles.shape[1] not in (1, own.shape[1]):
+        elif theirs != space or k != own.shape[2] or styles.shape[1] not in (1, own.shape[1]):
             raise GanvasError(
-                f"These latents are [{styles.shape[1]} {k}] in {latents.space}; they are not of {self.name}.",
+                f"These latents are [{styles.shape[1]} {k}] in {theirs}; they are not of {self.name}.",
                 expected=f"{space}: [{own.shape[1]} {own.shape[2]}] or [1 {own.shape[2]}] of each picture"
                 + ("" if space == "z" else f", or z: [{self._generator.latent}]"),
                 fix="make them with this run: ganvas sample RUN --save-latents FILE.npz, or ganvas project RUN PHOTO.",

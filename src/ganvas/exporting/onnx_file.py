@@ -18,7 +18,7 @@ from ganvas.errors import GanvasError
 from ganvas.exporting.exported import Exported, check_suffix, public_card
 from ganvas.exporting.parity import Parity, check, compare_with_own
 from ganvas.exporting.parts import Part, explain_failure, halves, quiet, whole
-from ganvas.files import atomic_file, format_bytes, make_folder
+from ganvas.files import atomic_file, check_writable, format_bytes, make_folder
 from ganvas.sampling import Sampler
 
 MAX_BYTES = 2**31 - 1
@@ -40,7 +40,11 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
     check_suffix(path, ".onnx")
     kind = "float16" if options.half else "float32"
     parts = [whole(sampler.generator), *halves(sampler.generator)]
-    models = {_file_of(path, part): convert(part, half=options.half, open_noise=True) for part in parts}
+    files = [_file_of(path, part) for part in parts]
+    for file in files:
+        check_writable(file)
+    converted = (convert(part, half=options.half, open_noise=True) for part in parts)
+    models = dict(zip(files, converted, strict=True))
     contents = {file: _serialise(model, file) for file, model in models.items()}
     sessions = [Session(content) for content in contents.values()]
     parity = [compare_with_own(path.name, sampler, sessions[0].draw)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from ganvas.exporting.exported import Exported, check_suffix, public_card
 from ganvas.exporting.parity import Draw, check, compare_with_own
 from ganvas.exporting.parts import explain_failure, quiet, whole
-from ganvas.files import atomic_file, make_folder
+from ganvas.files import atomic_file, check_writable, make_folder
 from ganvas.sampling import Sampler
 
 
@@ -26,6 +26,7 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
         GanvasError: the network cannot be exported, draws other images, or the file cannot be written.
     """
     check_suffix(path, ".pt2")
+    check_writable(path)
     program, buffer = whole(sampler.generator).trace(), io.BytesIO()
     with explain_failure("saved"), quiet():
         torch.export.save(program, buffer, extra_files={"card.json": json.dumps(public_card(sampler.card))})

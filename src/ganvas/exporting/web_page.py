@@ -21,7 +21,7 @@ from ganvas.exporting.onnx_file import Session, convert, halve
 from ganvas.exporting.parity import Draw, Parity, check, compare_with_own
 from ganvas.exporting.parts import mapping_and_synthesis, needs_class_again, whole
 from ganvas.exporting.web_bundle import render
-from ganvas.files import check_regular, format_bytes, make_folder, write_text
+from ganvas.files import check_writable, format_bytes, make_folder, write_text
 from ganvas.latent_space.axes import directions
 from ganvas.sampling import Sampler
 
@@ -42,7 +42,7 @@ def write(sampler: Sampler, path: Path, options: Any) -> Exported:
         GanvasError: the network cannot be exported, draws other images, is too large, or the file cannot be written.
     """
     check_suffix(path, ".html")
-    check_regular(path)
+    check_writable(path)
     generator = sampler.generator
     mapped = generator.style_space != "z"
     if mapped and needs_class_again(generator):

@@ -88,9 +88,10 @@ class Request:
             GanvasError: it would be larger than a file can be, each pixel enlarged `scale` times.
         """
         names: list[str] = []
+        fewer = "fewer seeds" if self.latents is None else "fewer latents"
         if self.plain:
             plan = drawn.plan_grid(self._seeds(), label=self.label, columns=columns)
-            plan.check(*drawn.card.shape[1:3], scale, path)
+            plan.check(*drawn.card.shape[1:3], scale, path, each=True)
             return len(plan.seeds), plan.columns
         if self.mix is not None:
             names = ["", *map(str, self._rows[1])]
@@ -99,10 +100,14 @@ class Request:
         elif self.direction is not None:
             across = len(self.amounts)
             n = len(self._rows[1]) * across
+            fewer = f"{fewer}, or fewer steps of --amount"
         else:
             n = len(self._rows[1])
             across = columns or math.isqrt(n - 1) + 1
-        image_io.check_grid(n, across, *drawn.card.shape[1:3], scale, row_names=names, path=path)
+        image_io.check_grid(
+            n, across, *drawn.card.shape[1:3], scale,
+            row_names=names, path=path, fewer=fewer, each=self.direction is None,
+        )  # fmt: skip
         return n, across
 
     @property
@@ -316,7 +321,7 @@ def truncated_rows(
     """Images of the same seeds at each truncation, one a row: uint8 [n c h w], columns and the names of rows."""
     across, names = len(parse_seeds(seeds)), [f"{truncation:g}" for truncation in truncations]
     n = len(truncations) * across
-    image_io.check_grid(n, across, *drawn.card.shape[1:3], scale, row_names=names, path=path)
+    image_io.check_grid(n, across, *drawn.card.shape[1:3], scale, row_names=names, path=path, fewer="fewer seeds")
     rows = (drawn.latents(seeds, label=label, truncation=truncation) for truncation in truncations)
     return np.asarray(drawn.draw(Latents.concatenate(rows))), across, names
 

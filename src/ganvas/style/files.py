@@ -20,6 +20,7 @@ from ganvas.style.images import StyleImage
 from ganvas.style.options import StyleOptions, resolve_options
 from ganvas.style.plan import TransferPlan, plan_transfer
 from ganvas.style.transfer import Iterate, run_plan
+from ganvas.values import real_path
 
 PREVIEW_INTERVAL = 1.0
 """Seconds between previews, at least; also at least ten times what writing one takes."""
@@ -36,8 +37,9 @@ def stylize_files(
 
     Raises:
         GanvasError: what happened, what was expected, the fix. A result that would replace an image that is read is
-            refused; but --init may be the result of a single photo. A photo of a folder that cannot be drawn is left
-            out; at the end they are named.
+            refused; but --init may be the result of a single photo. So is an animation that would replace an image. A
+            photo of a folder that cannot be drawn is left out; at the end they are named. A result that cannot be
+            written ends the command.
         KeyboardInterrupt: interrupted by Ctrl-C or SIGTERM; the current image is in `out`, and the animation until then
             in `gif`.
     """
@@ -54,9 +56,12 @@ def stylize_files(
         inputs.append(Path(options.init))
     for flag, files in (("--out", [out, *results]), ("--preview", [preview]), ("--gif", [gif])):
         _refuse_to_replace(inputs, files, flag)
+    if gif is not None and real_path(gif) in {real_path(file) for file in (out, preview) if file is not None}:
+        raise GanvasError(f"{gif} is the file of an image and of the animation.", fix="choose another --gif.")
     failures: dict[str, GanvasError] = {}
     planned = False
     for photo, file in zip(photos, results, strict=True):
+        transfer = None
         try:
             transfer = plan_transfer(photo, styles, masks, style_masks, options)
             planned = True
@@ -65,7 +70,9 @@ def stylize_files(
             start = time.monotonic()
             _stylize_file(transfer, file, preview or (None if folder else file), gif, photo.name, quiet=quiet)
         except GanvasError as error:
-            if not folder or not (planned or str(photo) in error.what):  # else it is a mistake in the command
+            unwritten = transfer is not None and isinstance(error.__cause__, OSError)
+            in_photo = planned or str(photo) in error.what  # else it is a mistake in the command
+            if not folder or unwritten or not in_photo:
                 raise
             failures[photo.name] = error
             continue
@@ -121,8 +128,11 @@ def _find_photos(folder: Path) -> list[Path]:
 
 def _result_names(photos: Sequence[Path]) -> list[str]:
     """a.jpg -> a.png; where two photos would have one result, a.jpg -> a.jpg.png."""
-    stems = Counter(photo.stem.lower() for photo in photos)
-    return [f"{photo.stem if stems[photo.stem.lower()] == 1 else photo.name}.png" for photo in photos]
+    names, shorter = [photo.stem for photo in photos], None
+    while names != shorter:  # again: the name a.jpg may be the stem of a.jpg.webp
+        counts, shorter = Counter(name.lower() for name in names), names
+        names = [name if counts[name.lower()] == 1 else photo.name for name, photo in zip(names, photos, strict=True)]
+    return [f"{name}.png" for name in names]
 
 
 def _stylize_file(

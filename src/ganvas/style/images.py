@@ -24,6 +24,9 @@ from ganvas.style.scales import fit_longer_side
 MIN_SIDE = 17
 """Lower bound of the shorter side, in pixels: SqueezeNet has no position of fire6 in an image of 16."""
 
+MIN_WHITE = 0.02
+"""A mask whose lightest pixel is darker than this counts as black."""
+
 IMAGE = "an image file, or pixels uint8 [1|3|4 height width]"
 
 
@@ -78,13 +81,14 @@ ImageSource = Path | str | np.ndarray | StyleImage
 """What is accepted as an image; arrays are uint8 [1|3|4 h w]."""
 
 
-def load_image(source: ImageSource, size: int | None, *, enlarge: bool = True) -> StyleImage:
+def load_image(source: ImageSource, size: int | None, *, enlarge: bool = True, min_side: int = MIN_SIDE) -> StyleImage:
     """Loads an image, upright, in RGB, and resizes its longer side to `size` pixels.
 
     Args:
         source: a file of any kind that Ganvas reads (grey, CMYK, palettes, 16 bits, any orientation), or pixels.
         size: None: the size is kept.
         enlarge: whether a smaller one is enlarged.
+        min_side: lower bound of the shorter side then, in pixels.
 
     Raises:
         GanvasError: not an image, a damaged one, or one that is too small or too elongated.
@@ -97,11 +101,12 @@ def load_image(source: ImageSource, size: int | None, *, enlarge: bool = True) -
     try:
         head = read_header(file, name)
         height, width = _target_size(head.height, head.width, size, enlarge)
-        if min(height, width) < MIN_SIDE:
+        if min(height, width) < min_side:
+            resized = size is not None and (enlarge or min(head.height, head.width) >= min_side)
             raise GanvasError(
                 f"{name} has {head.width:,}×{head.height:,} pixels: its shorter side would be {min(height, width)}.",
-                expected=f"a shorter side of at least {MIN_SIDE} pixels",
-                fix="crop it, or ask for a larger --size.",
+                expected=f"a shorter side of at least {min_side} pixels",
+                fix="crop it, or ask for a larger --size." if resized else "enlarge it first.",
             )
         planes = decoding.decode(file, 4 if head.alpha else 3, (height, width), "stretch")
     except Unreadable as reason:
@@ -119,12 +124,12 @@ def load_mask(source: ImageSource, size: tuple[int, int]) -> Tensor:
     Raises:
         GanvasError: not an image, or black everywhere.
     """
-    image = load_image(source, None)
+    image = load_image(source, None, min_side=1)
     planes = to_tensor(image).mean(1, keepdim=True) / 2 + 0.5
     if (opacity := to_opacity(image)) is not None:
         planes = planes * opacity
     fitted = F.interpolate(planes, size, mode="bilinear", antialias=True).clamp(0, 1)
-    if fitted.max() < 0.5:
+    if fitted.max() < MIN_WHITE:
         raise GanvasError(f"{name_mask(source)} is black everywhere.", expected="white where it applies")
     return fitted
 
@@ -188,5 +193,8 @@ def _fill_transparent(pixels: np.ndarray, opacity: np.ndarray) -> np.ndarray:
 
 def _icc_profile(file: io.BytesIO) -> bytes | None:
     file.seek(0)
-    with Image.open(file) as image:
-        return image.info.get("icc_profile")
+    try:
+        with Image.open(file) as image:
+            return image.info.get("icc_profile")
+    except ValueError:  # Pillow refuses long texts and profiles, which `decoding` leaves out
+        return None
