@@ -13,13 +13,12 @@ from typing import Any
 
 from ganvas import user_code
 from ganvas.comparison import budget, ranking, summary
+from ganvas.comparison.arguments import check_knobs, name_candidates
 from ganvas.comparison.candidates import (
     Candidate,
-    check_knobs,
     complete_all,
     list_differing_knobs,
     make_comparison_folder,
-    name_candidates,
     parse_candidates,
     unique_slugs,
 )
