@@ -226,6 +226,12 @@ def _expand_recipe(
         raise GanvasError(
             f"{clash[0]} is set as a knob, and {decided[clash[0]]} decides it.", fix="leave one of them out."
         )
+    if twice := [knob for knob in vary if knob in knobs or knob in fixed]:
+        raise GanvasError(
+            f"--vary varies {twice[0]}, which is also set, to {fixed.get(twice[0], knobs.get(twice[0]))}.",
+            expected="each knob either set or varied",
+            fix="leave one of them out.",
+        )
     for values in itertools.product(*vary.values()):
         own = dict(zip(vary, values, strict=True))
         given = {**knobs, **fixed, **own}
