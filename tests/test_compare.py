@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import re
 import shutil
 import signal
 import time
@@ -317,6 +318,18 @@ def test_invalid_options_are_refused_before_any_training(options: dict[str, Any]
     with pytest.raises(GanvasError, match=message):
         compare_here(["small"], **{"vary": VARIED, **options})
     assert not Path("c").exists()
+
+
+def test_table_can_be_written_before_any_training_and_its_folder_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "compare", lambda *_, **__: pytest.fail("compared"))
+    Path("file").touch()
+    with pytest.raises(GanvasError, match=re.escape("file/t.csv could not be written")):
+        compare_command(("small", "mlp"), csv=Path("file/t.csv"))
+    found = SimpleNamespace(results={"runs": [{"evaluation": {}}], "imported": ["one"]})
+    monkeypatch.setattr(comparison, "compare", lambda *_, **__: found)
+    monkeypatch.setattr("ganvas.comparison.summary.format_csv", lambda _: "candidate,seed\n")
+    compare_command(("small", "mlp"), csv=Path("no/such/folder/t.csv"))
+    assert Path("no/such/folder/t.csv").read_text() == "candidate,seed\n"
 
 
 def test_features_of_a_classifier_need_classes_and_no_weights(write_images: Callable[..., Path]) -> None:
