@@ -293,6 +293,19 @@ def test_comparison_is_removed_by_the_same_rules(runs: Path, older: bool) -> Non
     assert not comparison.exists()
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_comparison_and_a_run_in_it_are_removed_together(reverse: bool, runs: Path) -> None:
+    comparison = Path("comparisons/a-vs-b")
+    shutil.copytree(runs, comparison / "runs")
+    _make_plan(comparison, [], None, 1, "cpu", True)
+    run = comparison.resolve() / "runs" / "00000-small-digits"
+    named = [run, comparison] if reverse else [comparison, run]
+    assert [removal.path for removal in cleaning.remove([*named, runs / "00000-small-digits"])] == [
+        comparison, runs / "00000-small-digits",
+    ]  # fmt: skip
+    assert not comparison.exists()
+
+
 def test_cleaning_one_run_leaves_its_neighbours(runs: Path) -> None:
     without_snapshot(runs, "just-begun")
     (runs / f".00009-x.tmp-{DEAD}" / "snapshots").mkdir(parents=True)
