@@ -172,6 +172,26 @@ def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
         assert json.loads(Path("plan.json").read_text())["lengths"]
 
 
+def test_comparison_of_runs_is_of_these_runs_and_may_get_more() -> None:
+    def plan(*names: str) -> None:
+        candidates = [Candidate(name, name, tiny(), (Run(Path("runs", name)),)) for name in names]
+        assert comparison._make_plan(Path(), candidates, None, 1, "cpu", True) == []
+
+    plan("a", "b")
+    plan("b", "a")
+    with pytest.raises(GanvasError, match="holds another comparison"):
+        plan("c", "d")
+    plan("a", "b", "c")
+    with pytest.raises(GanvasError, match="holds another comparison"):
+        plan("a", "b")
+    saved = json.loads(Path("plan.json").read_text())
+    saved["request"].pop("runs")
+    write_json(Path("plan.json"), saved)  # as an earlier version wrote it
+    plan("c", "d")
+    with pytest.raises(GanvasError, match="holds another comparison"):
+        plan("a", "b", "c")
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_without_figures")
 def test_existing_runs_are_evaluated_like_new_ones_on_images_opened_once_and_stay_unchanged(
