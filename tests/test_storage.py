@@ -20,7 +20,7 @@ from ganvas.data import DataOptions, open_images
 from ganvas.data.cached import cache, cache_contents
 from ganvas.errors import GanvasError
 from ganvas.files import format_bytes
-from ganvas.runs import cleaning, overview
+from ganvas.runs import cleaning, log, overview
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import lock_comparison, lock_run
 from ganvas.runs.overview import list_runs
@@ -90,6 +90,24 @@ def test_states_of_runs(runs: Path) -> None:
     problem = next(one.problem for one in list_runs(runs) if one.path.name == "later")
     assert "later version" in problem
     assert "\n" not in problem
+
+
+def test_run_that_was_stopped_by_a_failure_has_failed_until_it_is_trained_on(runs: Path) -> None:
+    path = copy(runs, "stopped")
+    (path / "config.json").write_text((path / "config.json").read_text().replace('"kimg": 0.2', '"kimg": 9'))
+    for event, state, problem in [
+        ({"nimg": 100, "event": "stopped"}, "unfinished", "0.2 of 9 kimg"),
+        (
+            {"nimg": 220, "event": "non-finite", "quantities": ["G/loss"]},
+            "failed",
+            "G/loss no longer finite at 0.22 kimg",
+        ),
+        ({"nimg": 200, "event": "stopped"}, "failed", "stopped by --on-failure at 0.2 kimg"),
+    ]:
+        log.append_json(path / "events.jsonl", event)
+        progress = Run(path).progress()
+        assert (progress["state"], progress["problem"]) == (state, problem)
+        assert states(runs)["stopped"] == state
 
 
 def damage_weights(run: Run) -> None:

@@ -18,12 +18,12 @@ from filelock import FileLock
 from support import time_limit, tiny
 
 from ganvas.comparison import worker, workers
-from ganvas.comparison.jobs import is_complete, saved_nimg
+from ganvas.comparison.jobs import ended_outcome, interrupted_outcome, is_complete, saved_nimg
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
-from ganvas.runs.log import current_nimg, read_jsonl
+from ganvas.runs.log import append_event, current_nimg, read_jsonl
 
 LONG = 400.0
 """kimg, longer than any test waits."""
@@ -115,6 +115,26 @@ def test_run_of_a_comparison_has_a_film() -> None:
     assert worker.run_job(one, quiet=True) == ""
     assert one.run.film == Path("runs/x/training.webp")
     assert not (one.run.path / "losses.png").exists(), "the report has its curves"
+
+
+def test_training_that_is_stopped_by_a_failure_has_ended(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knobs = {"g_lr": 0.0, "tick_kimg": 0.1, "snapshot_kimg": 0.2}
+    one = job("x", tiny(kimg=1.2), on_failure="stop", **knobs)
+    assert ended_outcome(one) is None
+    problem = worker.run_job(one, quiet=True)
+    progress = one.run.progress()
+    assert problem == progress["problem"] == f"stopped by --on-failure at {progress['nimg'] / 1000:g} kimg"
+    assert (progress["state"], is_complete(one)) == ("failed", False)
+
+    monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("it was trained again"))
+    assert list(train_all([one], meanwhile=lambda: pytest.fail("nothing is trained"))) == [Outcome(one, problem)]
+    assert f"[1/1] digits, seed 0 (runs/x): {problem}" in capfd.readouterr().err
+    assert interrupted_outcome(one) == Outcome(one, "", stopped=True)
+    assert ended_outcome(job("x", tiny(kimg=1.2), on_failure="rollback", **knobs)) is None
+    append_event(one.run.path, "resume", progress["nimg"])
+    assert ended_outcome(one) is None, "somebody trains it on"
 
 
 @pytest.mark.slow

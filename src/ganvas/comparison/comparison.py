@@ -24,7 +24,7 @@ from ganvas.comparison.candidates import (
 )
 from ganvas.comparison.images import check_on_images, share_size
 from ganvas.comparison.importers import ImportedRun, import_run
-from ganvas.comparison.jobs import is_complete
+from ganvas.comparison.jobs import ended_outcome
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.rows import Rows
 from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all, train_alone
@@ -235,7 +235,7 @@ class _ComparisonBuilder:
             except KeyboardInterrupt:
                 outcomes.close()  # saves the running trainings first  # type: ignore[attr-defined]
                 for candidate, job in self.plan:  # those that were not asked for yet
-                    if (candidate.name, str(job.run.path)) not in self.rows.by_run and is_complete(job):
+                    if (candidate.name, str(job.run.path)) not in self.rows.by_run and ended_outcome(job):
                         self.rows.add(candidate, job.run, Outcome(job, "", stopped=True), progress=False)
                 partial = f"; finished trainings are in {self.write_report().report}" if self.rows.by_run else ""
                 raise KeyboardInterrupt(f"stopped; the same command continues{partial}") from None

@@ -16,12 +16,13 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
-from ganvas.comparison.jobs import Job, format_crash, interrupted_outcome, is_out_of_memory
+from ganvas.comparison.jobs import Job, ended_outcome, format_crash, interrupted_outcome, is_out_of_memory
 from ganvas.errors import GanvasError
 from ganvas.runs import film
 from ganvas.runs.folder import Run
 from ganvas.runs.log import append_text
 from ganvas.trackers import processes
+from ganvas.training.loop import TrainingStopped
 from ganvas.training.start import train
 
 GRACE_SECONDS = 60.0
@@ -45,6 +46,9 @@ def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0) -> str:
         train(job.config, recipe=job.recipe, out=job.out, name=job.name, quiet=quiet, listeners=told)
         with suppress(GanvasError):  # the run is complete without it
             film.save(job.run)  # its curves are in the report
+    except TrainingStopped as stopped:
+        ended = ended_outcome(job)
+        return ended.problem if ended else stopped.failure
     except GanvasError as error:
         return " ".join(str(error).splitlines())
     except KeyboardInterrupt:
