@@ -1,5 +1,6 @@
 """Trainings in worker processes: isolated failures, no repeated work, no processes left behind."""
 
+import io
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -17,7 +19,7 @@ import pytest
 from filelock import FileLock
 from support import time_limit, tiny
 
-from ganvas.comparison import worker, workers
+from ganvas.comparison import measurements, worker, workers
 from ganvas.comparison.jobs import ended_outcome, interrupted_outcome, is_complete, saved_nimg
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import TrainConfig, replace
@@ -108,6 +110,24 @@ def test_only_a_training_by_time_waits_for_the_callers_work(
     for _ in train_all([job("a", **length), job("b", **length)], quiet=True, meanwhile=work):
         work()
     assert seen == ([0, 1, 2] if "minutes" in length else [2, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("length", "workers_", "alone"), [("minutes", 1, True), ("minutes", 2, False), ("kimg", 1, False)]
+)
+def test_process_of_a_training_knows_whether_it_has_the_machine_to_itself(
+    length: str, workers_: int, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = io.BytesIO()
+    monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: SimpleNamespace(stdin=sent))
+    workers._WorkerProcess(job("x", **{length: 1.0}), workers_, quiet=False)
+    assert json.loads(sent.getvalue())["alone"] is alone
+
+
+def test_run_that_shared_the_machine_says_so() -> None:
+    for name in ("alone", "shared"):
+        assert worker.run_job(job(name, kimg=0.04), quiet=True, alone=name == "alone") == ""
+        assert measurements.was_alone(job(name).run) == (name == "alone")
 
 
 def test_run_of_a_comparison_has_a_film() -> None:

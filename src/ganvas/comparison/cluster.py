@@ -113,7 +113,7 @@ def _run_remotely(job: dict[str, Any], marker: str) -> str:
             )
         time.sleep(0.5)
     try:
-        return run_job(Job.from_json(job), quiet=True, lock_timeout=LOCK_TIMEOUT)
+        return run_job(Job.from_json(job), quiet=True, lock_timeout=LOCK_TIMEOUT, alone=False)
     except GanvasError as error:  # the job was written by another version
         return f"{socket.gethostname()} has another version of Ganvas: {error.what}"
 

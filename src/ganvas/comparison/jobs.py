@@ -10,6 +10,9 @@ from ganvas.errors import GanvasError
 from ganvas.runs import folder, log, state_metadata
 from ganvas.runs.folder import Run
 
+SHARED_MACHINE = "shared machine"
+"""The event of a run that was trained while other trainings or evaluations of its comparison were computed."""
+
 
 @dataclass(frozen=True)
 class Job:

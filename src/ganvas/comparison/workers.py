@@ -228,7 +228,8 @@ class _WorkerProcess:
             raise
         assert self._process.stdin is not None
         with suppress(OSError):  # it died at once; `outcome` reports that
-            self._process.stdin.write(json.dumps({"job": job.to_json(), "quiet": quiet}).encode() + b"\n")
+            request = {"job": job.to_json(), "quiet": quiet, "alone": train_alone([job], workers, None)}
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
 
     @property
