@@ -19,7 +19,7 @@ import pytest
 from ganvas.cli import main
 from ganvas.cli import training as command_line
 from ganvas.comparison import worker
-from ganvas.comparison.jobs import Job, Outcome, is_complete
+from ganvas.comparison.jobs import Job, Outcome, ended_outcome
 from ganvas.config import DatasetConfig, LossConfig, Network, OptimisationConfig, RuntimeConfig, TrainConfig
 from ganvas.config.families import CNN, DCGAN, MLP, MSG, R3GAN, Projected, ResNet, StyleGAN, Transformer, ViT
 from ganvas.training import start
@@ -226,7 +226,7 @@ def run_script_file(command: list[str]) -> None:
 def train_in_this_process(jobs: Sequence[Job], **_: object) -> Iterator[Outcome]:
     """`train_all` without subprocesses, which other tests cover."""
     for job in jobs:
-        yield Outcome(job, "" if is_complete(job) else worker.run_job(job, quiet=True))
+        yield ended_outcome(job) or Outcome(job, worker.run_job(job, quiet=True))
 
 
 def run_comparing_here(command: list[str]) -> None:

@@ -15,6 +15,7 @@ from ganvas.comparison.budget import parse_budget
 from ganvas.comparison.candidates import (
     MAX_NAME_LENGTH,
     Candidate,
+    list_differing_knobs,
     parse_candidates,
     parse_knobs,
     parse_vary,
@@ -72,6 +73,29 @@ def test_runs_of_one_configuration_are_one_candidate_whatever_the_seed() -> None
     assert [candidate.name for candidate in found] == ["mlp batch=20", "mlp batch=10", "mlp batch=20 (2)", "digits"]
 
 
+def test_runs_that_are_trained_in_another_way_are_candidates_of_their_own() -> None:
+    knobs: dict[str, dict[str, Any]] = {
+        "a": {}, "b": {"seed": 1, "precision": "bf16"}, "c": {"on_failure": "stop"}, "d": {"compile": "off"},
+        "e": {"seed": 1, "threads": 1}, "f": {"seed": 1, "precision": "bf16", "on_failure": "correct"},
+    }  # fmt: skip
+    notes: list[str] = []
+    found = parse_candidates([create_run(name, **own) for name, own in knobs.items()], note=notes.append)
+    assert [[run.path.name for run in candidate.runs] for candidate in found] == [
+        ["a", "e"],
+        ["b"],
+        ["c"],
+        ["d"],
+        ["f"],
+    ]
+    assert notes == []
+    differing = {row["knob"]: list(row["values"].values()) for row in list_differing_knobs(found)}
+    assert differing == {
+        "on_failure": ["warn", "warn", "stop", "warn", "correct"],
+        "precision": ["auto", "bf16", "auto", "auto", "bf16"],
+        "compile": ["auto", "auto", "auto", "off", "auto"],
+    }
+
+
 def test_copies_of_a_run_count_once_with_a_note() -> None:
     create_run("a")
     shutil.copytree("runs/a", "runs/b")
@@ -90,6 +114,9 @@ def test_copies_of_a_run_count_once_with_a_note() -> None:
         ({"knobs": "batch=32"}, "knobs is 'batch=32'"),
         ({"vary": {"d_lr": 1e-4}}, "vary is {'d_lr': 0.0001}"),
         ({"vary": {"batch": [8, 8]}}, "--vary batch names 8 twice"),
+        ({"knobs": {"batch": 8}, "vary": {"batch": [8, 16]}}, "--vary varies batch, which is also set, to 8"),
+        ({"data": "digits", "vary": {"data": ["mnist", "digits"]}}, "--vary varies data, which is also set, to digits"),
+        ({"candidates": ["cnn:batch=4"], "vary": {"batch": [8, 16]}}, "--vary varies batch, which is also set, to 4"),
         ({"kimg": 1, "knobs": {"kimg": 2}}, "the budget of 1 kimg decides it"),
         ({"kimg": 1, "vary": {"kimg": [1, 2]}}, "the budget of 1 kimg decides it"),
         ({"candidates": ["mlp:kimg=3", "cnn"], "minutes": 1}, "the budget of 1 minute decides it"),

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import re
 import shutil
 import signal
 import time
@@ -171,6 +172,26 @@ def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
         assert json.loads(Path("plan.json").read_text())["lengths"]
 
 
+def test_comparison_of_runs_is_of_these_runs_and_may_get_more() -> None:
+    def plan(*names: str) -> None:
+        candidates = [Candidate(name, name, tiny(), (Run(Path("runs", name)),)) for name in names]
+        assert comparison._make_plan(Path(), candidates, None, 1, "cpu", True) == []
+
+    plan("a", "b")
+    plan("b", "a")
+    with pytest.raises(GanvasError, match="holds another comparison"):
+        plan("c", "d")
+    plan("a", "b", "c")
+    with pytest.raises(GanvasError, match="holds another comparison"):
+        plan("a", "b")
+    saved = json.loads(Path("plan.json").read_text())
+    saved["request"].pop("runs")
+    write_json(Path("plan.json"), saved)  # as an earlier version wrote it
+    plan("c", "d")
+    with pytest.raises(GanvasError, match="holds another comparison"):
+        plan("a", "b", "c")
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_without_figures")
 def test_existing_runs_are_evaluated_like_new_ones_on_images_opened_once_and_stay_unchanged(
@@ -317,6 +338,18 @@ def test_invalid_options_are_refused_before_any_training(options: dict[str, Any]
     with pytest.raises(GanvasError, match=message):
         compare_here(["small"], **{"vary": VARIED, **options})
     assert not Path("c").exists()
+
+
+def test_table_can_be_written_before_any_training_and_its_folder_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "compare", lambda *_, **__: pytest.fail("compared"))
+    Path("file").touch()
+    with pytest.raises(GanvasError, match=re.escape("file/t.csv could not be written")):
+        compare_command(("small", "mlp"), csv=Path("file/t.csv"))
+    found = SimpleNamespace(results={"runs": [{"evaluation": {}}], "imported": ["one"]})
+    monkeypatch.setattr(comparison, "compare", lambda *_, **__: found)
+    monkeypatch.setattr("ganvas.comparison.summary.format_csv", lambda _: "candidate,seed\n")
+    compare_command(("small", "mlp"), csv=Path("no/such/folder/t.csv"))
+    assert Path("no/such/folder/t.csv").read_text() == "candidate,seed\n"
 
 
 def test_features_of_a_classifier_need_classes_and_no_weights(write_images: Callable[..., Path]) -> None:

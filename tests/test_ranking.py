@@ -179,6 +179,25 @@ def test_costs_are_compared_on_one_known_device() -> None:
         assert not starred
 
 
+def test_speed_beside_other_work_of_a_comparison_is_listed_without_a_test() -> None:
+    runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
+    for run in runs[2:]:
+        run |= {"images_per_s": 900.0 + run["seed"], "peak_bytes": 3e6}
+    for run in runs[:2]:
+        run |= {"peak_bytes": 2e6 + run["seed"]}
+    runs[3]["alone"] = False
+    candidates = [{"name": name, "parameters": None, "flops_per_image": None} for name in ("cnn", "mlp")]
+    found = {one["aspect"]: one for one in compare_aspects(["cnn", "mlp"], runs)}
+    assert found["images_per_s"]["test"] is None
+    assert found["images_per_s"]["sentence"] == (
+        "cnn 100/s, mlp 900/s; measured beside other work of the comparison, not compared."
+    )
+    assert found["peak_bytes"]["significant"], "memory is that of each process"
+    best = best_candidates(summarise(candidates, runs, "frechet")[0], True, runs)
+    assert "images_per_s" not in best
+    assert "peak_bytes" in best
+
+
 def test_equal_minutes_on_different_devices_have_a_remark() -> None:
     runs = rows(cnn=[4.0, 4.2], mlp=[1.0, 1.1])
     for run in runs[2:]:

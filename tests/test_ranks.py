@@ -255,6 +255,20 @@ def test_gpus_on_some_machines_only_are_refused(monkeypatch: pytest.MonkeyPatch)
         pass
 
 
+@pytest.mark.parametrize("given", ["cuda:0", "cuda:1"])
+def test_one_gpu_for_several_processes_of_a_machine_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+    monkeypatch.setattr(distributed, "select_device", lambda name: chosen.append(name) or torch.device("cpu"))
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(GanvasError, match=f"--device {given} is one GPU, and 2 processes") as caught:
+        distributed.local_device(given)
+    assert "--device cuda;" in caught.value.fix
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # two machines with a process each
+    distributed.local_device(given)
+    assert chosen == [given]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_gradients_go_over_nccl_between_gpus_which_is_aborted_after_a_failure(
     fails: bool, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,8 @@ import multiprocessing
 import re
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -127,6 +129,15 @@ def test_run_writes_all_its_files() -> None:
     assert done["event"] == "done"
     assert 50e6 < done["peak_bytes"] < 50e9
     assert re.fullmatch(r"1 × cpu: .+, \d+ cores", done["device"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_peak_memory_is_that_of_the_process_and_not_of_the_one_that_started_it() -> None:
+    peak = "import torch; from ganvas.training import memory; print(memory.peak_bytes(torch.device('cpu')))"
+    large = "import os, sys; data = b'x' * 600_000_000; os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])"
+    done = subprocess.run([sys.executable, "-c", large, peak], capture_output=True, text=True, check=True, timeout=300)
+    assert 20e6 < int(done.stdout) < 500e6
 
 
 def test_repeated_command_leaves_a_finished_run_unchanged() -> None:

@@ -20,7 +20,7 @@ from ganvas.data import DataOptions, open_images
 from ganvas.data.cached import cache, cache_contents
 from ganvas.errors import GanvasError
 from ganvas.files import format_bytes
-from ganvas.runs import cleaning, overview
+from ganvas.runs import cleaning, log, overview
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import lock_comparison, lock_run
 from ganvas.runs.overview import list_runs
@@ -90,6 +90,24 @@ def test_states_of_runs(runs: Path) -> None:
     problem = next(one.problem for one in list_runs(runs) if one.path.name == "later")
     assert "later version" in problem
     assert "\n" not in problem
+
+
+def test_run_that_was_stopped_by_a_failure_has_failed_until_it_is_trained_on(runs: Path) -> None:
+    path = copy(runs, "stopped")
+    (path / "config.json").write_text((path / "config.json").read_text().replace('"kimg": 0.2', '"kimg": 9'))
+    for event, state, problem in [
+        ({"nimg": 100, "event": "stopped"}, "unfinished", "0.2 of 9 kimg"),
+        (
+            {"nimg": 220, "event": "non-finite", "quantities": ["G/loss"]},
+            "failed",
+            "G/loss no longer finite at 0.22 kimg",
+        ),
+        ({"nimg": 200, "event": "stopped"}, "failed", "stopped by --on-failure at 0.2 kimg"),
+    ]:
+        log.append_json(path / "events.jsonl", event)
+        progress = Run(path).progress()
+        assert (progress["state"], progress["problem"]) == (state, problem)
+        assert states(runs)["stopped"] == state
 
 
 def damage_weights(run: Run) -> None:
@@ -290,6 +308,19 @@ def test_comparison_is_removed_by_the_same_rules(runs: Path, older: bool) -> Non
     with lock_comparison(comparison), pytest.raises(GanvasError, match="is making the comparison"), again:
         pass
     assert [removal.reason for removal in cleaning.remove(["a-vs-b"], folder="comparisons")] == ["a comparison"]
+    assert not comparison.exists()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_comparison_and_a_run_in_it_are_removed_together(reverse: bool, runs: Path) -> None:
+    comparison = Path("comparisons/a-vs-b")
+    shutil.copytree(runs, comparison / "runs")
+    _make_plan(comparison, [], None, 1, "cpu", True)
+    run = comparison.resolve() / "runs" / "00000-small-digits"
+    named = [run, comparison] if reverse else [comparison, run]
+    assert [removal.path for removal in cleaning.remove([*named, runs / "00000-small-digits"])] == [
+        comparison, runs / "00000-small-digits",
+    ]  # fmt: skip
     assert not comparison.exists()
 
 

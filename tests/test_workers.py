@@ -1,5 +1,6 @@
 """Trainings in worker processes: isolated failures, no repeated work, no processes left behind."""
 
+import io
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -17,13 +19,13 @@ import pytest
 from filelock import FileLock
 from support import time_limit, tiny
 
-from ganvas.comparison import worker, workers
-from ganvas.comparison.jobs import is_complete, saved_nimg
+from ganvas.comparison import measurements, worker, workers
+from ganvas.comparison.jobs import ended_outcome, interrupted_outcome, is_complete, saved_nimg
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
 from ganvas.runs.folder import Run
-from ganvas.runs.log import current_nimg, read_jsonl
+from ganvas.runs.log import append_event, current_nimg, read_jsonl
 
 LONG = 400.0
 """kimg, longer than any test waits."""
@@ -110,11 +112,49 @@ def test_only_a_training_by_time_waits_for_the_callers_work(
     assert seen == ([0, 1, 2] if "minutes" in length else [2, 2, 2])
 
 
+@pytest.mark.parametrize(
+    ("length", "workers_", "alone"), [("minutes", 1, True), ("minutes", 2, False), ("kimg", 1, False)]
+)
+def test_process_of_a_training_knows_whether_it_has_the_machine_to_itself(
+    length: str, workers_: int, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = io.BytesIO()
+    monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: SimpleNamespace(stdin=sent))
+    workers._WorkerProcess(job("x", **{length: 1.0}), workers_, quiet=False)
+    assert json.loads(sent.getvalue())["alone"] is alone
+
+
+def test_run_that_shared_the_machine_says_so() -> None:
+    for name in ("alone", "shared"):
+        assert worker.run_job(job(name, kimg=0.04), quiet=True, alone=name == "alone") == ""
+        assert measurements.was_alone(job(name).run) == (name == "alone")
+
+
 def test_run_of_a_comparison_has_a_film() -> None:
     one = job("x", kimg=2.0, snapshot_kimg=1.0)
     assert worker.run_job(one, quiet=True) == ""
     assert one.run.film == Path("runs/x/training.webp")
     assert not (one.run.path / "losses.png").exists(), "the report has its curves"
+
+
+def test_training_that_is_stopped_by_a_failure_has_ended(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knobs = {"g_lr": 0.0, "tick_kimg": 0.1, "snapshot_kimg": 0.2}
+    one = job("x", tiny(kimg=1.2), on_failure="stop", **knobs)
+    assert ended_outcome(one) is None
+    problem = worker.run_job(one, quiet=True)
+    progress = one.run.progress()
+    assert problem == progress["problem"] == f"stopped by --on-failure at {progress['nimg'] / 1000:g} kimg"
+    assert (progress["state"], is_complete(one)) == ("failed", False)
+
+    monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("it was trained again"))
+    assert list(train_all([one], meanwhile=lambda: pytest.fail("nothing is trained"))) == [Outcome(one, problem)]
+    assert f"[1/1] digits, seed 0 (runs/x): {problem}" in capfd.readouterr().err
+    assert interrupted_outcome(one) == Outcome(one, "", stopped=True)
+    assert ended_outcome(job("x", tiny(kimg=1.2), on_failure="rollback", **knobs)) is None
+    append_event(one.run.path, "resume", progress["nimg"])
+    assert ended_outcome(one) is None, "somebody trains it on"
 
 
 @pytest.mark.slow

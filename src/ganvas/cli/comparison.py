@@ -67,7 +67,7 @@ def compare(
     from ganvas.comparison.candidates import parse_knobs, parse_vary
     from ganvas.comparison.comparison import compare as run
     from ganvas.comparison.summary import format_csv
-    from ganvas.files import check_regular, write_text
+    from ganvas.files import check_writable, make_folder, write_text
 
     if not candidates:
         raise UsageError(
@@ -76,7 +76,7 @@ def compare(
             fix="ganvas compare cnn transformer --data mnist --kimg 100",
         )
     if csv is not None:
-        check_regular(csv)
+        check_writable(csv)
     found = run(
         candidates, data=data, kimg=kimg, minutes=minutes, pflop=pflop, seeds=seeds,
         vary=parse_vary(list(chain(*vary))), knobs=parse_knobs(list(chain(*knobs))), out=out, workers=workers, ray=ray,
@@ -84,6 +84,7 @@ def compare(
         command=shlex.join(["ganvas", *sys.argv[1:]]),
     )  # fmt: skip
     if csv is not None:
+        make_folder(csv.parent)
         write_text(csv, format_csv(found.results))
     if json:
         print_json(found.to_json())

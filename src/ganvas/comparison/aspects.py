@@ -64,6 +64,16 @@ def is_positive(runs: Sequence[Row], measure: str) -> bool:
     return all(value > 0 for value in values if value is not None and math.isfinite(value))
 
 
+def reason_not_to_compare(cost: str, runs: Sequence[Row]) -> str:
+    """Why the runs' values of one of the COSTS cannot be compared; empty where they can."""
+    known = [run for run in runs if aspect_value(run, cost) is not None]
+    if not on_one_device(known):
+        return "not measured on one known device, not compared"
+    if cost == "images_per_s" and not all(run.get("alone", True) for run in known):  # older versions do not record it
+        return "measured beside other work of the comparison, not compared"
+    return ""
+
+
 def on_one_device(runs: Sequence[Row]) -> bool:
     """Whether all runs ended on one known device, so that their speed, memory and minutes can be compared."""
     devices = known_devices(runs)

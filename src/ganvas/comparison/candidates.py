@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import os
 import re
 import shlex
 import sys
@@ -16,7 +15,7 @@ from ganvas import recipes
 from ganvas.config import TrainConfig, differences, leaves, replace
 from ganvas.config.custom import features_net_of
 from ganvas.config.flags import to_words
-from ganvas.errors import GanvasError, describe_value
+from ganvas.errors import GanvasError
 from ganvas.files import make_folder, to_path
 from ganvas.reading import parse_json
 from ganvas.recipes import RECIPES
@@ -24,13 +23,15 @@ from ganvas.runs import lookup
 from ganvas.runs.base import find_base, trains_on_cpu
 from ganvas.runs.card import d_networks_of, read_card
 from ganvas.runs.folder import Run, differing_knobs
-from ganvas.values import to_text
 
 MAX_NAME_LENGTH = 80
 """Most characters of a candidate's name in a folder name."""
 
 MAX_KNOBS_IN_NAME = 3
 """Most differing knobs that a candidate's name lists; further ones are only counted."""
+
+COMPARED_RUNTIME_KNOBS = frozenset({"precision", "compile", "on_failure", "max_recoveries"})
+"""Runtime knobs that change what is measured of a training, so that runs which differ in one are two candidates."""
 
 
 @dataclass(frozen=True)
@@ -153,36 +154,6 @@ def unique_slugs(candidates: Sequence[Candidate]) -> dict[str, str]:
     return slugs
 
 
-def name_candidates(candidates: str | os.PathLike[str] | Run | Sequence[str | os.PathLike[str] | Run]) -> list[str]:
-    """The names of recipes and the folders of runs, as texts; also of one alone.
-
-    Raises:
-        GanvasError: something else is among them.
-    """
-    several = [candidates] if isinstance(candidates, str | os.PathLike | Run) else candidates
-    if not isinstance(several, Sequence) or isinstance(several, bytes):
-        raise GanvasError(
-            f"candidates is {describe_value(several)}.", expected="recipes and runs: ['cnn', 'runs/00000-mlp-digits']"
-        )
-    return [
-        str(one.path) if isinstance(one, Run) else to_text(one, "A candidate", "a recipe, or the folder of a run")
-        for one in several
-    ]
-
-
-def check_knobs(knobs: Any, vary: Any) -> None:
-    """Refuses what is no dictionary of knobs, or of lists of their values.
-
-    Raises:
-        GanvasError: as said.
-    """
-    for option, given, example in (("knobs", knobs, "{'batch': 32}"), ("vary", vary, "{'d_lr': [1e-4, 2e-4]}")):
-        if not isinstance(given, Mapping | None) or (
-            option == "vary" and not all(isinstance(values, list | tuple) for values in (given or {}).values())
-        ):
-            raise GanvasError(f"{option} is {describe_value(given)}.", expected=f"a dictionary, such as {example}")
-
-
 def parse_candidates(
     names: Sequence[str],
     *,
@@ -255,6 +226,12 @@ def _expand_recipe(
         raise GanvasError(
             f"{clash[0]} is set as a knob, and {decided[clash[0]]} decides it.", fix="leave one of them out."
         )
+    if twice := [knob for knob in vary if knob in knobs or knob in fixed]:
+        raise GanvasError(
+            f"--vary varies {twice[0]}, which is also set, to {fixed.get(twice[0], knobs.get(twice[0]))}.",
+            expected="each knob either set or varied",
+            fix="leave one of them out.",
+        )
     for values in itertools.product(*vary.values()):
         own = dict(zip(vary, values, strict=True))
         given = {**knobs, **fixed, **own}
@@ -270,11 +247,10 @@ def _group_runs(runs: Sequence[Run], note: Callable[[str], object]) -> list[Cand
     """One candidate for all runs that differ only in the seed; of equal ones, the first."""
     groups: list[list[Run]] = []
     for run in runs:
-        config = replace(run.config, seed=0)
         for group in groups:
             first = group[0]
             same_source = all(run.metadata.get(k) == first.metadata.get(k) for k in ("recipe", "data", "sources"))
-            if same_source and not differing_knobs(replace(first.config, seed=0), config):
+            if same_source and not _differ_beside_seed(first.config, run.config):
                 if equal := [other for other in group if other.config.seed == run.config.seed]:
                     note(f"Note: {run} is left out: it has the configuration and the seed of {equal[0]}.")
                 else:
@@ -283,6 +259,12 @@ def _group_runs(runs: Sequence[Run], note: Callable[[str], object]) -> list[Cand
         else:
             groups.append([run])
     return [Candidate(g[0].metadata["recipe"], g[0].metadata["recipe"], g[0].config, tuple(g)) for g in groups]
+
+
+def _differ_beside_seed(one: TrainConfig, other: TrainConfig) -> bool:
+    """Whether two configurations differ in more than the seed and what does not change a training."""
+    runtime = COMPARED_RUNTIME_KNOBS.intersection(knob for knob, *_ in differences(one, other))
+    return bool(runtime or differing_knobs(replace(one, seed=0), replace(other, seed=0)))
 
 
 def _make_names_unique(candidates: list[Candidate]) -> list[Candidate]:
@@ -369,12 +351,15 @@ def _parse_value(text: str) -> Any:
 
 
 def list_differing_knobs(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """The knobs that differ between candidates, in the order of the configuration, without runtime knobs and seed."""
+    """The knobs that differ between candidates, in the order of the configuration.
+
+    Without the seed, and without the runtime knobs that do not change a training.
+    """
     if len(candidates) < 2:
         return []
     first = candidates[0].config
     differing = {name for c in candidates[1:] for name, *_ in differences(first, c.config)}
-    ignored = {name for name, _ in leaves(first.runtime)} | {"seed"}
+    ignored = {name for name, _ in leaves(first.runtime)} - COMPARED_RUNTIME_KNOBS | {"seed"}
     knobs = {c.name: dict(leaves(c.config)) for c in candidates}
     ordered = dict.fromkeys(name for own in knobs.values() for name in own)
     return [

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ganvas import user_code
-from ganvas.comparison.jobs import Job, Outcome, interrupted_outcome, is_complete, lost_outcome
+from ganvas.comparison.jobs import Job, Outcome, ended_outcome, interrupted_outcome, lost_outcome
 from ganvas.comparison.progress import ProgressDisplay
 from ganvas.config import CODE_KNOBS, leaves
 from ganvas.config import replace as with_knobs
@@ -51,13 +51,13 @@ def train_on_ray(
         GanvasError: Ray is not installed, or no cluster answers.
         KeyboardInterrupt: as `train_all`.
     """
-    unfinished = [job for job in jobs if not is_complete(job)]
+    ended = [ended_outcome(job) for job in jobs]
+    unfinished = [job for job, outcome in zip(jobs, ended, strict=True) if outcome is None]
     with ExitStack() as held:
         ray = held.enter_context(_connect(address)) if unfinished else None
         display = held.enter_context(ProgressDisplay(jobs, bar=True, quiet=quiet))
-        for job in jobs:
-            if job not in unfinished:
-                yield display.on_end(Outcome(job, ""), already=True)
+        for outcome in filter(None, ended):
+            yield display.on_end(outcome, already=True)
         if ray is None:
             return
         stop = held.enter_context(collect_stop_requests(display.on_stop))
@@ -113,7 +113,7 @@ def _run_remotely(job: dict[str, Any], marker: str) -> str:
             )
         time.sleep(0.5)
     try:
-        return run_job(Job.from_json(job), quiet=True, lock_timeout=LOCK_TIMEOUT)
+        return run_job(Job.from_json(job), quiet=True, lock_timeout=LOCK_TIMEOUT, alone=False)
     except GanvasError as error:  # the job was written by another version
         return f"{socket.gethostname()} has another version of Ganvas: {error.what}"
 

@@ -13,19 +13,18 @@ from typing import Any
 
 from ganvas import user_code
 from ganvas.comparison import budget, ranking, summary
+from ganvas.comparison.arguments import check_knobs, name_candidates
 from ganvas.comparison.candidates import (
     Candidate,
-    check_knobs,
     complete_all,
     list_differing_knobs,
     make_comparison_folder,
-    name_candidates,
     parse_candidates,
     unique_slugs,
 )
 from ganvas.comparison.images import check_on_images, share_size
 from ganvas.comparison.importers import ImportedRun, import_run
-from ganvas.comparison.jobs import is_complete
+from ganvas.comparison.jobs import ended_outcome
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.comparison.rows import Rows
 from ganvas.comparison.workers import Job, Outcome, check_gpu_share, train_all, train_alone
@@ -42,7 +41,7 @@ from ganvas.recipes import RECIPES
 from ganvas.runs import snapshot
 from ganvas.runs.folder import Run
 from ganvas.runs.lock import lock_comparison
-from ganvas.values import to_flag, to_text, to_whole
+from ganvas.values import real_path, to_flag, to_text, to_whole
 
 MAX_SHOWN = 8
 """Candidates whose images a notebook shows."""
@@ -236,7 +235,7 @@ class _ComparisonBuilder:
             except KeyboardInterrupt:
                 outcomes.close()  # saves the running trainings first  # type: ignore[attr-defined]
                 for candidate, job in self.plan:  # those that were not asked for yet
-                    if (candidate.name, str(job.run.path)) not in self.rows.by_run and is_complete(job):
+                    if (candidate.name, str(job.run.path)) not in self.rows.by_run and ended_outcome(job):
                         self.rows.add(candidate, job.run, Outcome(job, "", stopped=True), progress=False)
                 partial = f"; finished trainings are in {self.write_report().report}" if self.rows.by_run else ""
                 raise KeyboardInterrupt(f"stopped; the same command continues{partial}") from None
@@ -322,31 +321,37 @@ def _make_plan(
 ) -> list[tuple[Candidate, Job]]:
     """The trainings to run; their candidates have the length that the budget allows.
 
-    plan.json keeps the lengths: the same command means the same trainings.
+    plan.json keeps the lengths: the same command means the same trainings. Where only runs are compared, it keeps
+    their places too: a later command may add runs to them, and other runs are another comparison.
     """
     file = path / "plan.json"
     recipes = [c for c in candidates if not c.runs]
     candidate_configs = {c.name: to_json(replace(c.config, seed=0)) for c in recipes}
     request = _json_safe({"budget": asdict(limit) if limit else None, "candidates": candidate_configs})
+    runs = set() if recipes else {str(real_path(run.path)) for candidate in candidates for run in candidate.runs}
+    earlier: set[str] = set()
     try:
         saved = read_json(file)
-        saved = {"request": saved["request"], "lengths": dict(saved["lengths"])}
+        saved = {"request": dict(saved["request"]), "lengths": dict(saved["lengths"])}
+        earlier = set(saved["request"].pop("runs", []))  # older versions kept none
     except (OSError, ValueError, KeyError, TypeError):  # no plan yet, or not a readable one
         saved = None
-    if saved is not None and saved["request"] != request:
+    if saved is not None and (saved["request"] != request or not earlier <= runs):
         raise GanvasError(
             f"{path} holds another comparison.",
-            expected="the same command as before, and the same sizes of images; another version, or another kind of "
-            "device, may choose others",
+            expected="the same command as before, with the same runs or more, and the same sizes of images; another "
+            "version, or another kind of device, may choose others",
             fix="choose another --out.",
         )
+    known = saved is not None and earlier == runs
     if saved is None:
         limited = {
             c.name: budget.apply_budget(c.config, limit, c.kind_of_device(auto)) if limit else c.config for c in recipes
         }
         lengths = {name: {"kimg": config.kimg, "minutes": config.minutes} for name, config in limited.items()}
         saved = {"request": request, "lengths": lengths}
-        write_json(file, saved)
+    if not known:
+        write_json(file, {**saved, "request": {**request, **({"runs": sorted(runs)} if runs else {})}})
     folders = unique_slugs(candidates)
 
     def job(candidate: Candidate, seed: int) -> Job:

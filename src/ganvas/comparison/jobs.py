@@ -7,8 +7,11 @@ from typing import Any
 
 from ganvas.config import TrainConfig, from_json, to_json
 from ganvas.errors import GanvasError
-from ganvas.runs import folder, state_metadata
+from ganvas.runs import folder, log, state_metadata
 from ganvas.runs.folder import Run
+
+SHARED_MACHINE = "shared machine"
+"""The event of a run that was trained while other trainings or evaluations of its comparison were computed."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +73,37 @@ def saved_nimg(run: Run) -> int | None:
 def is_complete(job: Job) -> bool:
     """Whether the run exists with this configuration and its training has finished."""
     try:
-        return (
-            not folder.differing_knobs(job.run.config, job.config)
-            and not folder.changed_sources(job.run)
-            and (saved_nimg(job.run) or 0) >= (job_length(job) or math.inf)
-        )
+        return _is_unchanged(job) and (saved_nimg(job.run) or 0) >= (job_length(job) or math.inf)
     except GanvasError:  # no run yet, or one that the training will refuse with its own message
         return False
 
 
+def ended_outcome(job: Job) -> Outcome | None:
+    """The outcome of a job whose training has ended, as it is complete or --on-failure stopped it; None of another."""
+    if is_complete(job):
+        return Outcome(job, "")
+    try:
+        acts = [event for event in log.read_events(job.run.path) if event["event"] in ("stopped", "resume")]
+        if (
+            acts
+            and (acts[-1]["event"], acts[-1]["nimg"]) == ("stopped", saved_nimg(job.run))
+            and _is_unchanged(job)
+            and job.run.config.runtime.on_failure == job.config.runtime.on_failure
+        ):
+            return Outcome(job, folder.describe_failure(acts[-1]))
+    except GanvasError:  # as above
+        pass
+    return None
+
+
+def _is_unchanged(job: Job) -> bool:
+    """Whether its run has this configuration and the user's code as it is now."""
+    return not folder.differing_knobs(job.run.config, job.config) and not folder.changed_sources(job.run)
+
+
 def interrupted_outcome(job: Job) -> Outcome:
     """The outcome of a job that the user stopped, or that had no run yet when the user stopped the comparison."""
-    if is_complete(job):
+    if ended_outcome(job):
         return Outcome(job, "", stopped=True)
     nimg = saved_nimg(job.run)
     if nimg is None:

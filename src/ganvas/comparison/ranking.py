@@ -18,6 +18,7 @@ from ganvas.comparison.aspects import (
     is_positive,
     known_devices,
     on_one_device,
+    reason_not_to_compare,
 )
 from ganvas.comparison.significance import CONFIDENCE, PairTest, adjust_holm, central_value, compare_pair
 from ganvas.comparison.summary import FORMATTERS, format_beside, format_number, metric_title
@@ -77,7 +78,8 @@ def compare_aspects(names: Sequence[str], runs: Sequence[Row]) -> list[dict[str,
     p is adjusted for all pairs of candidates (Holm), since the best and the worst are chosen by the same values; it is
     not adjusted for the number of aspects.
     Listed without a test are: aspects of quality where data, protocols or budgets differ; those that are not
-    independent of a network that a D looked through; speed and memory that were not measured on one known device.
+    independent of a network that a D looked through; speed and memory that were not measured on one known device;
+    speed that was measured while other trainings or evaluations of the comparison were computed.
     """
     evaluated = [run for run in runs if run["evaluation"]]
     differing = bool(_differences(evaluated))
@@ -106,8 +108,7 @@ def compare_aspects(names: Sequence[str], runs: Sequence[Row]) -> list[dict[str,
 def _reason_not_to_test(aspect: str, runs: Sequence[Row], differing: bool) -> str:
     """Why an aspect is only listed; empty where it is tested. `differing`: data, protocols or budgets differ."""
     if aspect in COSTS:
-        known = [run for run in runs if aspect_value(run, aspect) is not None]
-        return "" if on_one_device(known) else "not measured on one known device, not compared"
+        return reason_not_to_compare(aspect, runs)
     if not is_independent(runs, aspect):
         return f"{independence.NOT_INDEPENDENT}, not ranked"
     return "not ranked" if differing else ""

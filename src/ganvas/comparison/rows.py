@@ -60,6 +60,7 @@ class Rows:
             "candidate": candidate.name, "seed": seed, "path": str(run.path), "state": "failed", "problem": problem,
             "budget": asdict(self.limit) if self.limit and not candidate.runs else None,
             "nimg": 0, "seconds": 0, "flops": None, "images_per_s": None, "peak_bytes": None, "device": None,
+            "alone": True,
             "data": {"name": "", "fingerprint": ""}, "evaluation": None, "curves": {}, "trend": None,
             "diagnosis": {"verdict": "", "failures": [], "warnings": []},
         }  # fmt: skip
@@ -68,7 +69,7 @@ class Rows:
         with _note_problems(row, run):
             row["seed"] = run.config.seed
             row["data"] = {key: run.metadata["data"][key] for key in ("name", "fingerprint", "images", "shape")}
-            row |= {**run.progress(), "device": measurements.read_device(run)}
+            row |= {**run.progress(), "device": measurements.read_device(run), "alone": measurements.was_alone(run)}
             if problem:
                 row |= {"problem": problem, "state": row["state"] if row["state"] != "complete" else "failed"}
             if stopped and problem:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import stdev
 from typing import Any, Literal, NamedTuple
 
-from ganvas.comparison.aspects import COSTS, is_independent, is_positive, on_one_device
+from ganvas.comparison.aspects import COSTS, is_independent, is_positive, reason_not_to_compare
 from ganvas.comparison.significance import central_value
 from ganvas.evaluation import independence
 from ganvas.evaluation.measures import MEASURES
@@ -140,7 +140,7 @@ def best_candidates(
         means = {i: own[key]["mean"] for i, own in enumerate(summaries) if key in own}
         comparable = not column.quality or (ranked and not (key == "best" and trend_mark(runs)))
         if key in COSTS:
-            comparable = on_one_device([run for run in runs if run[key] is not None])
+            comparable = not reason_not_to_compare(key, runs)
         if column.better and len(set(means.values())) > 1 and comparable:
             top = (min if column.better == "lower" else max)(means.values())
             best[key] = [i for i, mean in means.items() if mean == top]

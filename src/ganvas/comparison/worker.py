@@ -16,25 +16,35 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
-from ganvas.comparison.jobs import Job, format_crash, interrupted_outcome, is_out_of_memory
+from ganvas.comparison.jobs import (
+    SHARED_MACHINE,
+    Job,
+    ended_outcome,
+    format_crash,
+    interrupted_outcome,
+    is_out_of_memory,
+    saved_nimg,
+)
 from ganvas.errors import GanvasError
 from ganvas.runs import film
 from ganvas.runs.folder import Run
-from ganvas.runs.log import append_text
+from ganvas.runs.log import append_event, append_text
 from ganvas.trackers import processes
+from ganvas.training.loop import TrainingStopped
 from ganvas.training.start import train
 
 GRACE_SECONDS = 60.0
 """Seconds for ending a round and saving its state; after that the process exits in any case and releases the run."""
 
 
-def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0) -> str:
+def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0, alone: bool = True) -> str:
     """Trains a job to its end, from its saved state if there is one.
 
     Args:
         job: what to train.
         quiet: print nothing.
         lock_timeout: seconds to wait while another process holds the run, such as one that is being stopped.
+        alone: whether nothing else of the comparison is computed meanwhile; else the run's events say so.
 
     Returns:
         What went wrong, in a sentence or two; empty if nothing did.
@@ -43,8 +53,13 @@ def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0) -> str:
         _wait_for_lock(job.run, lock_timeout)
         told = processes.listeners(job.config)
         train(job.config, recipe=job.recipe, out=job.out, name=job.name, quiet=quiet, listeners=told)
+        if not alone:
+            append_event(job.run.path, SHARED_MACHINE, saved_nimg(job.run) or 0)
         with suppress(GanvasError):  # the run is complete without it
             film.save(job.run)  # its curves are in the report
+    except TrainingStopped as stopped:
+        ended = ended_outcome(job)
+        return ended.problem if ended else stopped.failure
     except GanvasError as error:
         return " ".join(str(error).splitlines())
     except KeyboardInterrupt:
@@ -86,7 +101,7 @@ def main() -> int:
     request = json.loads(line)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in background jobs of a shell
     threading.Thread(target=_interrupt_on_eof, daemon=True).start()
-    problem = run_job(Job.from_json(request["job"]), quiet=request["quiet"])
+    problem = run_job(Job.from_json(request["job"]), quiet=request["quiet"], alone=request["alone"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(BrokenPipeError), report:
         report.write(json.dumps({"problem": problem}))

@@ -17,7 +17,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import IO
 
-from ganvas.comparison.jobs import Job, Outcome, interrupted_outcome, is_complete, lost_outcome
+from ganvas.comparison.jobs import Job, Outcome, ended_outcome, interrupted_outcome, lost_outcome
 from ganvas.comparison.progress import ProgressDisplay
 from ganvas.errors import GanvasError
 from ganvas.interrupts import StopRequests, collect_stop_requests
@@ -38,7 +38,9 @@ def train_all(
     quiet: bool = False,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[Outcome]:
-    """Trains each job unless its run is complete; an unfinished run resumes from its saved state.
+    """Trains each job unless its run has ended; an unfinished run resumes from its saved state.
+
+    A run has ended that is complete, or that --on-failure stopped.
 
     Trainings continue, and the next ones start, while the caller processes an outcome; by time, they do not where they
     `train_alone`.
@@ -100,7 +102,7 @@ def _train_locally(
         trainings.start()
         try:
             trainings.started.wait()
-            if any(not is_complete(job) for job in jobs):
+            if not all(map(ended_outcome, jobs)):
                 with stop.end_block():
                     meanwhile()
             while (outcome := trainings.next_outcome()) is not None:
@@ -184,8 +186,8 @@ class _TrainingThread(threading.Thread):
                 self._queue(interrupted_outcome(self._waiting.popleft()))
         while self._waiting and len(self._running) < self._workers and self._may_start:
             job = self._waiting.popleft()
-            if is_complete(job):
-                self._queue(self._display.on_end(Outcome(job, ""), already=True))
+            if outcome := ended_outcome(job):
+                self._queue(self._display.on_end(outcome, already=True))
             else:
                 self._display.on_start(job)
                 self._running.append(_WorkerProcess(job, self._workers, quiet=self._quiet))
@@ -226,7 +228,8 @@ class _WorkerProcess:
             raise
         assert self._process.stdin is not None
         with suppress(OSError):  # it died at once; `outcome` reports that
-            self._process.stdin.write(json.dumps({"job": job.to_json(), "quiet": quiet}).encode() + b"\n")
+            request = {"job": job.to_json(), "quiet": quiet, "alone": train_alone([job], workers, None)}
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
 
     @property

@@ -44,6 +44,8 @@ _ROLLBACK_STATES = ("start", "good", "candidate")
 def remove(runs: Sequence[Run | Path | str], *, folder: Path | str = "runs", dry_run: bool = False) -> list[Removal]:
     """Removes runs, with all their snapshots, and returns what was removed.
 
+    A run of a comparison that is removed too is a part of that.
+
     Args:
         runs: runs, their folders, or names in `folder`.
         folder: where the runs are.
@@ -53,9 +55,11 @@ def remove(runs: Sequence[Run | Path | str], *, folder: Path | str = "runs", dry
         GanvasError: one of them is no run, is a link, is being trained, or holds anything that Ganvas did not write;
             then none is removed.
     """
-    paths = list({os.path.abspath(path): path for path in (_locate(run, Path(folder)) for run in runs)}.values())
-    for path in paths:
+    located = [_locate(run, Path(folder)) for run in runs]
+    for path in located:
         _check_removable(path)
+    places = {real_path(path): path for path in located}
+    paths = [path for place, path in places.items() if places.keys().isdisjoint(place.parents)]
     removals = [
         Removal(path, disk_usage(path)[0], "a run" if is_run_folder(path) else "a comparison") for path in paths
     ]

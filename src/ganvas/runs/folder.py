@@ -122,10 +122,11 @@ class Run(Displayed):
     def progress(self) -> dict[str, Any]:
         """How far it is: state, problem, nimg, total, seconds, images_per_s, peak_bytes.
 
-        The state is complete, unfinished, failed, or training (by another process, now). `nimg` is that of the newest
-        snapshot, from which the run is used and resumed; of a run that is being trained, or has no snapshot, it is
-        that of the log. `total` is its length in images; of a run by time as it was planned last, 0 before that.
-        `seconds` are those of training; of a run by time all that count for it.
+        The state is complete, unfinished, training (by another process, now), or failed: by numbers that are not
+        finite, or stopped by --on-failure where it is now. `nimg` is that of the newest snapshot, from which the run
+        is used and resumed; of a run that is being trained, or has no snapshot, it is that of the log. `total` is its
+        length in images; of a run by time as it was planned last, 0 before that. `seconds` are those of training; of a
+        run by time all that count for it.
 
         Raises:
             GanvasError: the run cannot be used: it is not there any more, damaged, or of another format.
@@ -143,15 +144,14 @@ class Run(Displayed):
         if not trained_now and self.snapshots:
             nimg = read_card(self.latest_snapshot)["nimg"]
             read_weight_shapes(self.latest_snapshot)
-        non_finite = [event for event in events if event["event"] == "non-finite"]
+        ends = [e for e in events if e["event"] == "non-finite" or (e["event"] == "stopped" and e["nimg"] >= nimg)]
         peaks = [peak for event in events if event["event"] == "done" and is_count(peak := event.get("peak_bytes"))]
         state, problem = "complete", ""
         unfinished = nimg < total or not total
         if trained_now:
             state, problem = "training", f"{nimg / 1e3:g} of {total / 1e3:g} kimg so far"
-        elif unfinished and non_finite:
-            names, at = ", ".join(non_finite[-1]["quantities"]), non_finite[-1]["nimg"]
-            state, problem = "failed", f"{names} no longer finite at {at / 1e3:g} kimg"
+        elif unfinished and ends:
+            state, problem = "failed", describe_failure(ends[-1])
         elif unfinished:
             state, problem = "unfinished", f"{nimg / 1e3:g} of {total / 1e3:g} kimg"
         return {
@@ -204,6 +204,14 @@ class Run(Displayed):
             return facts
         except GanvasError as error:  # the path is shown beside it
             return {"state": error.what.replace(f"{self.path}{os.sep}", "").removeprefix(f"{self.path} ")}
+
+
+def describe_failure(event: Mapping[str, Any]) -> str:
+    """Why a training failed, in words: from its event "non-finite" or "stopped"."""
+    at = f"at {event['nimg'] / 1e3:g} kimg"
+    if event["event"] == "stopped":
+        return f"stopped by --on-failure {at}"
+    return f"{', '.join(event['quantities'])} no longer finite {at}"
 
 
 def planned_images(path: Path) -> int:

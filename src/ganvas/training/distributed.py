@@ -66,8 +66,16 @@ def local_device(name: str) -> torch.device:
     """The device of this process: as `devices.choose` says, but under torchrun each process gets its own GPU.
 
     Raises:
-        GanvasError: there is no such device, or it is one on which several processes cannot exchange gradients.
+        GanvasError: there is no such device, or it is one on which several processes cannot exchange gradients, or one
+            GPU for several processes.
     """
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if processes > 1 and name.startswith("cuda:"):
+        raise GanvasError(
+            f"--device {name} is one GPU, and {processes} processes of this machine would share it.",
+            expected="a GPU for each process",
+            fix="--device cuda; the variable CUDA_VISIBLE_DEVICES chooses among the GPUs.",
+        )
     if world_size() > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     chosen = select_device("cpu" if world_size() > 1 and name == "auto" else name)

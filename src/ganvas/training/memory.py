@@ -2,6 +2,8 @@
 
 import ctypes
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -30,6 +32,10 @@ def peak_bytes(device: torch.device) -> int | None:
     """Peak bytes of this process: on the GPU, or in main memory; None on Windows, which does not report it."""
     if device.type != "cpu":
         return devices.peak_memory(device)
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, StopIteration):  # ru_maxrss is never below the peak of the process that started this one
+            lines = Path("/proc/self/status").read_text().splitlines()
+            return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
     try:
         import resource
     except ImportError:  # Windows
