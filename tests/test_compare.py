@@ -172,10 +172,17 @@ def test_measured_lengths_are_kept_and_a_damaged_plan_is_made_anew(
         assert json.loads(Path("plan.json").read_text())["lengths"]
 
 
-def test_comparison_of_runs_is_of_these_runs_and_may_get_more() -> None:
+def test_comparison_of_runs_is_of_these_runs_and_may_get_more(monkeypatch: pytest.MonkeyPatch) -> None:
     def plan(*names: str) -> None:
         candidates = [Candidate(name, name, tiny(), (Run(Path("runs", name)),)) for name in names]
         assert comparison._make_plan(Path(), candidates, None, 1, "cpu", True) == []
+
+    Path("before").mkdir()
+    monkeypatch.chdir("before")
+    plan("a", "b")
+    monkeypatch.chdir("..")
+    Path("before").rename("after")
+    monkeypatch.chdir("after")
 
     plan("a", "b")
     plan("b", "a")

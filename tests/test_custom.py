@@ -171,6 +171,7 @@ instance = nn.Linear(3, 3)
 averaged = Objective(lambda r, f: (f - r).mean(), lambda r, f: -f)
 reads_reals = Objective(lambda r, f: f - r, lambda r, f: r - f)
 constant = Objective(lambda r, f: torch.zeros(len(r)), lambda r, f: -f)
+no_boundary = Objective(lambda r, f: nn.functional.softplus(f - r.detach()) - r, lambda r, f: -f, boundary="half")  # type: ignore[arg-type]
 
 
 def critic() -> Objective:
@@ -216,6 +217,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"d": f"{HERE}:NormedD", "gp": "0..10"}, r"gradient penalty \(--gp\) with batch norm"),
     ({"objective": f"{HERE}:averaged"}, r"d_loss .* gives float32 \[\].*\n.*for each image"),
     ({"objective": f"{HERE}:reads_reals"}, "relative is False"),
+    ({"objective": f"{HERE}:no_boundary"}, "boundary of .* is 'half'"),
     ({"objective": f"{HERE}:constant"}, "does not depend on D's logits"),
     ({"objective": f"{HERE}:HERE"}, "gives a str.*\n.*Objective"),
     ({"objective": f"{HERE}:critic", "ada_target": 0.6, "augment": "ada"}, "--ada-target with"),

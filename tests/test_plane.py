@@ -68,6 +68,8 @@ def test_a_change_acts_at_once_and_keeps_the_networks() -> None:
     assert all(map(torch.equal, before, game._state.game.G.parameters()))
     game.advance(1)
     assert game.round == 4
+    curves = game.frame()["curves"]
+    assert curves["D/loss"] == pytest.approx(curves["D/fake"] - curves["D/real"])
     assert max(float(weight.detach().abs().max()) for weight in game._state.game.D.parameters()) <= 0.010001
     game.change(SMALL | {"d_width": 16})
     assert game.round == 0

@@ -310,6 +310,19 @@ def test_failed_training_counts_and_does_not_prevent_ranking() -> None:
     assert ranking(runs).sentence
 
 
+def test_a_run_that_ended_early_is_ranked_only_with_runs_of_its_planned_length() -> None:
+    runs = rows(cnn=[4.0, 4.2, 9.0], mlp=[1.0, 1.1, 1.2])
+    for run in runs:
+        run["total"] = 1000
+    runs[2] |= {"state": "failed", "nimg": 400, "flops": 4e8, "seconds": 4.0}
+    assert ranking(runs).order == ("mlp", "cnn")
+    runs[2]["total"] = 9000
+    assert "budgets differ" in ranking(runs).sentence
+    for run in runs:
+        run["budget"] = {"kind": "pflop", "amount": 1.0}
+    assert ranking(runs).order == ("mlp", "cnn")
+
+
 def test_a_training_that_could_not_be_evaluated_is_said_to_be_missing() -> None:
     runs = rows(cnn=[4.0, 4.2, None], mlp=[1.0, 1.1, 1.2])
     runs[2]["problem"] = "There is not enough memory."

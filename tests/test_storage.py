@@ -108,6 +108,11 @@ def test_run_that_was_stopped_by_a_failure_has_failed_until_it_is_trained_on(run
         progress = Run(path).progress()
         assert (progress["state"], progress["problem"]) == (state, problem)
         assert states(runs)["stopped"] == state
+    resumed = copy(runs, "resumed")
+    (resumed / "config.json").write_text((path / "config.json").read_text())
+    for event, state in (("stopped", "failed"), ("resume", "unfinished"), ("stopped", "failed")):
+        log.append_json(resumed / "events.jsonl", {"nimg": 200, "event": event})
+        assert Run(resumed).progress()["state"] == state
 
 
 def damage_weights(run: Run) -> None:

@@ -147,6 +147,9 @@ def test_training_that_is_stopped_by_a_failure_has_ended(
     progress = one.run.progress()
     assert problem == progress["problem"] == f"stopped by --on-failure at {progress['nimg'] / 1000:g} kimg"
     assert (progress["state"], is_complete(one)) == ("failed", False)
+    assert measurements.was_alone(one.run)
+    worker.run_job(one, quiet=True, alone=False)
+    assert not measurements.was_alone(one.run)
 
     monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("it was trained again"))
     assert list(train_all([one], meanwhile=lambda: pytest.fail("nothing is trained"))) == [Outcome(one, problem)]

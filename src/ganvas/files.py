@@ -262,7 +262,7 @@ def check_writable(path: Path) -> None:
         GanvasError: `path` is a folder or a device, or its folder can neither be written nor made.
     """
     folder = _find_target(path, stat.S_IFREG).parent
-    while not folder.exists():
+    while not folder.exists() and not path.is_symlink():
         folder = folder.parent
     probe = _temporary_path(folder / path.name)
     with _remove_on_error(path, probe):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -328,7 +329,8 @@ def _make_plan(
     recipes = [c for c in candidates if not c.runs]
     candidate_configs = {c.name: to_json(replace(c.config, seed=0)) for c in recipes}
     request = _json_safe({"budget": asdict(limit) if limit else None, "candidates": candidate_configs})
-    runs = set() if recipes else {str(real_path(run.path)) for candidate in candidates for run in candidate.runs}
+    found = () if recipes else (real_path(run.path) for candidate in candidates for run in candidate.runs)
+    runs = {os.path.relpath(place, real_path(path)) for place in found}
     earlier: set[str] = set()
     try:
         saved = read_json(file)

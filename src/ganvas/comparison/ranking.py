@@ -173,7 +173,10 @@ def _differences(evaluated: Sequence[Row]) -> list[str]:
 
 def _shared_budget_kind(evaluated: Sequence[Row]) -> budget.BudgetKind | None:
     """What all runs had as much of, as planned or as spent; None if they had no equal budgets."""
-    running = [run for run in evaluated if run["state"] != "failed"]  # failed runs had the budget but ended early
+    planned = {run.get("total") for run in evaluated if run["state"] == "complete"}
+    running = [  # failed runs ended early, but had the budget of the comparison, or the length of a complete one
+        run for run in evaluated if run["state"] != "failed" or not (run["budget"] or run.get("total") in planned)
+    ]
     if _completed_one_budget(running):
         return running[0]["budget"]["kind"]
     return budget.shared_budget_kind(running or evaluated)

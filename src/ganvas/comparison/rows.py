@@ -70,6 +70,8 @@ class Rows:
             row["seed"] = run.config.seed
             row["data"] = {key: run.metadata["data"][key] for key in ("name", "fingerprint", "images", "shape")}
             row |= {**run.progress(), "device": measurements.read_device(run), "alone": measurements.was_alone(run)}
+            if row["state"] != "complete":  # where all of it will be trained, and beside what, is not known
+                row |= {"images_per_s": None, "peak_bytes": None}
             if problem:
                 row |= {"problem": problem, "state": row["state"] if row["state"] != "complete" else "failed"}
             if stopped and problem:
@@ -81,7 +83,7 @@ class Rows:
             row["trend"] = measurements.read_trend(run)
             row["evaluation"] = measurements.read_evaluation(run, self.settings, self.folder, self.real_cache)
             if row["evaluation"] is None and stopped:
-                row["problem"] = STOPPED
+                row["problem"] = row["problem"] or STOPPED
             elif row["evaluation"] is None:
                 self._evaluate(row, run, progress)
 

@@ -53,8 +53,6 @@ def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0, alone: bool = 
         _wait_for_lock(job.run, lock_timeout)
         told = processes.listeners(job.config)
         train(job.config, recipe=job.recipe, out=job.out, name=job.name, quiet=quiet, listeners=told)
-        if not alone:
-            append_event(job.run.path, SHARED_MACHINE, saved_nimg(job.run) or 0)
         with suppress(GanvasError):  # the run is complete without it
             film.save(job.run)  # its curves are in the report
     except TrainingStopped as stopped:
@@ -66,6 +64,10 @@ def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0, alone: bool = 
         return interrupted_outcome(job).problem
     except Exception as error:  # a bug in one run must not end the others
         return _describe_crash(error, job.run)
+    finally:
+        if not alone and (nimg := saved_nimg(job.run)) is not None:
+            with suppress(GanvasError):
+                append_event(job.run.path, SHARED_MACHINE, nimg)
     return ""
 
 

@@ -38,14 +38,17 @@ from ganvas.data.formats.tar_stream import read_members
 from ganvas.data.imageset import ImageSet
 from ganvas.data.listing import IMAGE_SUFFIXES
 from ganvas.data.options import DataOptions
-from ganvas.data.prepare import (
-    choose_target_of_arrays,
-    convert_arrays,
-    convert_files,
-    scan_headers,
-)
+from ganvas.data.prepare import choose_target_of_arrays, convert_arrays, convert_files, scan_headers
 from ganvas.data.sniffing import detect_format, looks_like_image, name_unread, refuse_unread
-from ganvas.data.source_types import ImageArrays, ImageFiles, Source, describe_start, no_split, without_controls
+from ganvas.data.source_types import (
+    ImageArrays,
+    ImageFiles,
+    Source,
+    describe_start,
+    no_split,
+    refuse_failing_disk,
+    without_controls,
+)
 from ganvas.errors import GanvasError
 from ganvas.reading import near_paths
 from ganvas.values import expand_user
@@ -351,7 +354,8 @@ def _open_other_split(options: DataOptions) -> ImageFiles | None:
     other: Literal["train", "test"] = "train" if options.split == "test" else "test"
     try:
         content = find_source(replace(options, split=other), progress=False).read()
-    except (GanvasError, OSError):
+    except (GanvasError, OSError) as error:
+        refuse_failing_disk(options.source, error)
         return None
     return content if isinstance(content, ImageFiles) else None
 

@@ -21,6 +21,7 @@ from ganvas.networks import Shape
 from ganvas.plane.points import Points
 from ganvas.plane.settings import parse_settings, restarts, to_config
 from ganvas.plane.subject import PlaneNetworks
+from ganvas.training.compilation import EagerUpdates
 from ganvas.training.state import TrainState
 
 EDGE = 1.2
@@ -96,6 +97,7 @@ class Play:
         self.settings = values
         if not same:
             self._state.game = dataclasses.replace(self._state.game, objective=get_objective(values["objective"]))
+            self._state.updates = EagerUpdates(self._state.game)  # they are bound to a game
         self._state.reconfigure(config)
         self._watch()
 
@@ -190,6 +192,7 @@ class Play:
         arrows = (some / max(longest, 1e-12) * 127).round().to(torch.int8)
         return {
             "round": self.round, "shown": self.nimg, "fake": _pack(fake), "probability": probable,
+            "signed": self._state.config.loss.signed_logits,
             "low": low, "high": high, "surface": _encode(shades), "arrows": _encode(arrows), "steepest": longest,
             "curves": self._curves, "probed": self._probes, "ended": self._probe.history.facts.non_finite is not None,
             **self._count(fake),

@@ -144,7 +144,12 @@ class Run(Displayed):
         if not trained_now and self.snapshots:
             nimg = read_card(self.latest_snapshot)["nimg"]
             read_weight_shapes(self.latest_snapshot)
-        ends = [e for e in events if e["event"] == "non-finite" or (e["event"] == "stopped" and e["nimg"] >= nimg)]
+        ends: list[Mapping[str, Any]] = []
+        for event in events:
+            if event["event"] == "resume":  # after --on-failure stopped it
+                ends = [end for end in ends if end["event"] != "stopped"]
+            elif event["event"] == "non-finite" or (event["event"] == "stopped" and event["nimg"] >= nimg):
+                ends.append(event)
         peaks = [peak for event in events if event["event"] == "done" and is_count(peak := event.get("peak_bytes"))]
         state, problem = "complete", ""
         unfinished = nimg < total or not total

@@ -27,7 +27,7 @@ def find_progress(words: Sequence[str], path: Path, cards: Sequence[Card]) -> di
         `part` of all that is done, from 0 to 1.
     """
     trainings = count_trainings(words)
-    complete = sum(card["state"] == "complete" for card in cards)
+    complete = sum(card["state"] in ("complete", "failed") for card in cards)
     now = next((card for card in cards if card["state"] == "training"), None)
     part = (complete + (find_part(now) if now else 0)) / trainings if trainings else 0
     found = {

@@ -13,11 +13,12 @@ from ganvas.config import TrainConfig
 from ganvas.config.conflicts import has_single_images
 from ganvas.config.custom import Custom
 from ganvas.diagnosis.rules.remedies import with_penalties
-from ganvas.errors import GanvasError
+from ganvas.errors import GanvasError, describe_value
 from ganvas.game.augment import load_transform
 from ganvas.game.objectives import Objective, zero_centred_penalty
 from ganvas.networks import Discriminator, Generator, Shape
 from ganvas.networks.custom import PlainDiscriminator, PlainGenerator, has_batch_norm
+from ganvas.reading import is_number
 from ganvas.training import distributed
 
 N = 4
@@ -286,6 +287,11 @@ def _check_objective(config: TrainConfig, objective: Objective) -> None:
                 expected="relative=True, so that G's loss is given them",
                 fix="Objective(d_loss, g_loss, relative=True)",
             )
+    if not is_number(objective.boundary):
+        raise GanvasError(
+            f"The boundary of {who} is {describe_value(objective.boundary)}.",
+            expected="a number: the logit of a D that takes an image as likely for real as for fake",
+        )
     if loss.ada_target > 0 and (objective.relative or objective.critic):
         raise GanvasError(
             f"--ada-target with {who}.",

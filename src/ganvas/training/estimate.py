@@ -274,7 +274,9 @@ def measure_speed(cost: CostEstimate, config: TrainConfig, shape: Shape, device:
         len(seconds) < 1 + TRIAL_ROUNDS and not distributed.all_reduce_any(sum(seconds) >= longest)[0]
     ):
         began = time.perf_counter()
-        _, norms = state.train_round(batches, starts[len(seconds) % len(starts)])
+        start = starts[len(seconds) % len(starts)]
+        state.update_policy.d_updates.fill_(start // config.optimisation.batch)
+        _, norms = state.train_round(batches, start)
         next(iter(norms.values())).tolist()  # waits for the device
         seconds.append(time.perf_counter() - began)
     first = seconds[:: len(starts)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ganvas.data.labels.classes import Classes, read_classes
 from ganvas.data.sniffing import looks_like_image
-from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp
+from ganvas.data.source_types import ImageFiles, Source, Unreadable, file_stamp, refuse_failing_disk
 from ganvas.errors import GanvasError
 
 _ROWS = 32  # read at a time
@@ -239,5 +239,6 @@ def _read_cell(cell: Any, folder: Path) -> bytes | Unreadable:
 
 
 def _damaged(path: Path, error: Exception) -> GanvasError:
+    refuse_failing_disk(str(path), error)
     message = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
     return GanvasError(f"{path} is damaged: {message}.", expected="a complete file", fix="download or write it again.")

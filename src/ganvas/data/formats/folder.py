@@ -58,7 +58,8 @@ def find_tables_beside(path: Path) -> list[Path]:
         parent = path.resolve().parent
         found = [file for file in parent.iterdir() if is_beside(file.name, path.name)]
         return sorted(file for file in found if file.is_file())
-    except OSError:
+    except OSError as error:
+        refuse_failing_disk(str(path), error)
         return []
 
 

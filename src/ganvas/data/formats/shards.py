@@ -7,7 +7,7 @@ from ganvas.data.formats import columns, tar
 from ganvas.data.labels.splits import choose_files
 from ganvas.data.listing import IMAGE_SUFFIXES, is_hidden, natural_key
 from ganvas.data.options import DataOptions
-from ganvas.data.source_types import Source, no_split
+from ganvas.data.source_types import Source, no_split, refuse_failing_disk
 
 _DEPTH = 3  # levels: Hugging Face has default/train/0000.parquet
 
@@ -63,6 +63,7 @@ def _find(root: Path, prefix: str, found: dict[str, list[str]], depth: int) -> b
                         found[suffix[1:] if suffix in (".parquet", ".arrow") else "tar"].append(prefix + entry.name)
                 elif entry.is_dir():
                     folders.append(f"{prefix}{entry.name}/")
-    except OSError:
+    except OSError as error:
+        refuse_failing_disk(str(root / prefix), error)
         return True
     return all(_find(root, folder, found, depth - 1) for folder in folders) if depth > 1 else True

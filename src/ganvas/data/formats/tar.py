@@ -82,7 +82,8 @@ def holds_images(path: Path) -> bool:
                     return True
                 if not name.suffix and looks_like_image(_head(archive, member)):
                     return True
-    except GanvasError:
+    except GanvasError as error:
+        refuse_failing_disk(str(path), error)
         return False
     return False
 
@@ -284,6 +285,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, limit: int = -1)
 
 
 def _damaged(path: Any, error: Exception) -> GanvasError:
+    refuse_failing_disk(str(path), error)
     reason = str(error) or type(error).__name__
     return GanvasError(f"{path} is damaged: {reason}.", expected="a complete tar", fix="download it again.")
 

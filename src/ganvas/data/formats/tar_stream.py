@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from ganvas.data.formats.archive import is_bomb
+from ganvas.data.source_types import refuse_failing_disk
 from ganvas.errors import GanvasError
 
 _OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
@@ -63,6 +64,7 @@ def _report_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
+        refuse_failing_disk(str(path), error)
         reason = str(error).rstrip(".")
         raise GanvasError(
             f"{path} is damaged: {reason}.", expected="a complete tar", fix="download it again."

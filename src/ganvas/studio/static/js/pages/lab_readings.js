@@ -53,7 +53,7 @@ export function createReadings() {
     }
     outside.hidden = !beyond;
     setText(outside, t("lab.outside", { n: beyond }));
-    replace(level, h("span", null, t("lab.scale.fake", { value: number(frame.low, 2) })), h("span", { class: "lab-bar", role: "presentation" }), h("span", null, t("lab.scale.real", { value: number(frame.high, 2) })), h("span", { class: "muted" }, t(frame.probability ? "lab.scale.probability" : "lab.scale.logit")));
+    replace(level, h("span", null, t("lab.scale.fake", { value: number(frame.low, 2) })), h("span", { class: "lab-bar", role: "presentation" }), h("span", null, t("lab.scale.real", { value: number(frame.high, 2) })), h("span", { class: "muted" }, t(`lab.scale.${frame.probability ? "probability" : frame.signed ? "level" : "logit"}`)));
     charts.forEach((chart, i) => chart.setData({ x: history.x, series: Object.fromEntries(CHARTS[i].series.map(([name]) => [name, { mean: history[name] }])) }));
     drawTable(frame);
   }
