@@ -120,7 +120,8 @@ def test_process_of_a_training_knows_whether_it_has_the_machine_to_itself(
 ) -> None:
     sent = io.BytesIO()
     monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: SimpleNamespace(stdin=sent))
-    workers._WorkerProcess(job("x", **{length: 1.0}), workers_, quiet=False)
+    knobs: dict[str, Any] = {length: 1.0}
+    workers._WorkerProcess(job("x", **knobs), workers_, quiet=False)
     assert json.loads(sent.getvalue())["alone"] is alone
 
 
