@@ -33,6 +33,7 @@ from ganvas.evaluation.measure_groups import (
     measure_pixels,
     measure_two_sample,
 )
+from ganvas.evaluation.memorisation import Memorisation
 from ganvas.evaluation.reference import open_reference
 from ganvas.evaluation.reference_features import Memo, extract_reference, open_reference_once
 from ganvas.evaluation.result import find_differences
@@ -390,6 +391,23 @@ def test_result_is_printed_before_it_is_saved_and_the_panel_is_checked_first(
         command_line.evaluate("run", panel=tmp_path / "out.txt")
     with pytest.raises(GanvasError, match="--panel and --quick were given together"):
         command_line.evaluate("run", panel=tmp_path / "out.png", quick=True)
+
+
+def test_measures_whose_names_do_not_explain_themselves_are_explained_where_they_are_printed() -> None:
+    protocol = {
+        "features": {"extractor": "eye", "weights": "", "resize": "none"},
+        "reference": {"count": 20, "data": "digits", "fingerprint": "", "held_out": "others"},
+        "subject": {"count": 20},
+        "versions": {},
+    }
+    values = dict.fromkeys(("frechet", "two_sample", "sliced_wasserstein"), measures.Value(0.5))
+    copies = Memorisation(1.0, 1.0, 1.0, 0.01, 0.5, -9.0, np.zeros((0, 2), np.int64))
+    text = str(evaluation.Evaluation("fakes", values, copies, protocol, ()))
+    explained = [line.partition(": ")[0] for line in text.splitlines() if ": " in line]
+    assert {"1-nearest-neighbour accuracy", "sliced Wasserstein × 1000", "C_T", "authenticity"} <= {*explained}
+    assert "MS-SSIM" not in text, "it was not measured"
+    text = str(evaluation.Evaluation("fakes", {}, dataclasses.replace(copies, c_t=None), protocol, ()))
+    assert "C_T" not in text
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
