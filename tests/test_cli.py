@@ -122,6 +122,31 @@ def test_bad_usage_gives_a_message_without_a_traceback(arguments: list[str], sta
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "fix"),
+    [
+        ("train --minuts 10", "did you mean --minutes?"),
+        ("train digits --resolutoin=32", "did you mean --resolution?"),
+        ("train digits --batch-size 32", "did you mean --batch?"),
+        ("train digits --lr 0.1", "did you mean --d-lr or --g-lr?"),
+        ("evaluate --agianst photos run", "did you mean --against?"),
+        ("style --presset best a.png b.png", "did you mean --preset?"),
+        ("train digits --abracadabra 1", ""),
+    ],
+)
+def test_an_option_that_is_unknown_is_refused_with_the_nearest_one(command: str, fix: str) -> None:
+    refused = call_cli(*command.split(), check=2).stderr
+    assert f"There is no option {re.findall('--[a-z-]+', command)[0]}." in refused
+    assert refused.partition("Fix: ")[2].strip() == fix
+    assert "default" not in refused
+
+
+def test_a_length_that_is_no_number_is_refused_with_the_default_of_the_recipe() -> None:
+    assert "(default: 1.0)" not in call_cli("train", "fast", "--minutes", "ten", check=2).stdout
+    help_text = call_cli("train", "fast", "--minutes", "30", "--help", check=0).stdout
+    assert "(default: 1.0)" not in help_text.partition("--minutes")[2].partition("--seed")[0]
+
+
 def test_names_print_without_control_characters(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

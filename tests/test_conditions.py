@@ -723,6 +723,12 @@ def test_every_condition_has_a_fix_where_it_can_occur(row: Any) -> None:
         assert any(propose(row.fixes, Facts(config=config, classes=10)) for config in planted)
 
 
+def test_a_recipe_that_learns_on_a_cpu_is_named_first() -> None:
+    (row,) = (row for row in CONDITIONS if row.name == "no improvement")
+    (text,) = (fix.do for fix in row.fixes if "recipe" in fix.do)
+    assert 0 < text.index("fast") < text.index("on a GPU") < text.index("r3gan")
+
+
 def test_change_that_the_configuration_refuses_is_not_proposed() -> None:
     facts = Facts(config=RECIPES["msg"].config)
     assert accepted_changes(lambda knobs, about: {"augment": "ada"}, facts) == {}

@@ -1,7 +1,9 @@
 """Evaluation: real images are at the baseline, damage and copies are detected, bad input is refused."""
 
 import dataclasses
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from support import NARROW, call_cli, run_cli, tiny
 from torch import nn
 
 import ganvas
+from ganvas import files
 from ganvas.cli import evaluation as command_line
 from ganvas.config import replace
 from ganvas.data import DataOptions, ImageSet, open_images
@@ -30,6 +33,7 @@ from ganvas.evaluation.measure_groups import (
     measure_pixels,
     measure_two_sample,
 )
+from ganvas.evaluation.memorisation import Memorisation
 from ganvas.evaluation.reference import open_reference
 from ganvas.evaluation.reference_features import Memo, extract_reference, open_reference_once
 from ganvas.evaluation.result import find_differences
@@ -387,6 +391,45 @@ def test_result_is_printed_before_it_is_saved_and_the_panel_is_checked_first(
         command_line.evaluate("run", panel=tmp_path / "out.txt")
     with pytest.raises(GanvasError, match="--panel and --quick were given together"):
         command_line.evaluate("run", panel=tmp_path / "out.png", quick=True)
+
+
+def test_measures_whose_names_do_not_explain_themselves_are_explained_where_they_are_printed() -> None:
+    protocol = {
+        "features": {"extractor": "eye", "weights": "", "resize": "none"},
+        "reference": {"count": 20, "data": "digits", "fingerprint": "", "held_out": "others"},
+        "subject": {"count": 20},
+        "versions": {},
+    }
+    values = dict.fromkeys(("frechet", "two_sample", "sliced_wasserstein"), measures.Value(0.5))
+    copies = Memorisation(1.0, 1.0, 1.0, 0.01, 0.5, -9.0, np.zeros((0, 2), np.int64))
+    text = str(evaluation.Evaluation("fakes", values, copies, protocol, ()))
+    explained = [line.partition(": ")[0] for line in text.splitlines() if ": " in line]
+    assert {"1-nearest-neighbour accuracy", "sliced Wasserstein × 1000", "C_T", "authenticity"} <= {*explained}
+    assert "MS-SSIM" not in text, "it was not measured"
+    text = str(evaluation.Evaluation("fakes", {}, dataclasses.replace(copies, c_t=None), protocol, ()))
+    assert "C_T" not in text
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_run_that_cannot_be_written_is_evaluated_all_the_same(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("run").mkdir()
+    Path("run/config.json").write_text("{}")
+    pairs = np.zeros((2, 1, 8, 8), np.uint8)
+    found = evaluation.Evaluation("run", {}, None, {"features": {"extractor": "eye"}}, (), pairs)
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: found)
+
+    def refuse(path: Path, _: object) -> None:
+        raise files.explain_os_error(OSError(number, os.strerror(number)), path) from OSError(number, "")
+
+    monkeypatch.setattr(log, "append_json", refuse)
+    is_full = number == errno.ENOSPC
+    ended = call_cli("evaluate", "run", "--panel", tmp_path / "pairs.png", "--json", check=int(is_full))
+    assert json.loads(ended.stdout)["subject"] == "run"
+    told = "ganvas: The disk is full: " if is_full else "Note: the evaluation is not saved: "
+    assert ended.stderr.startswith(f"{told}{Path('run/metrics.jsonl')} could not be written")
+    assert (tmp_path / "pairs.png").exists() is not is_full
 
 
 def test_real_images_are_prepared_once_however_they_are_named(

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from support import BATCH_NORM_IN_D, NARROW, Fork, run_cli, run_script_file, tiny
 
 import ganvas as ganvas_package
+from ganvas import environment
 from ganvas.cli import main
 from ganvas.config import TrainConfig, replace, to_json
 from ganvas.data import to_unit
@@ -385,6 +386,7 @@ def test_non_finite_numbers_stop_the_run(network: str, quantity: str, monkeypatc
         ):
             train(tiny(), name="mine", quiet=True)
     run = Run(Path("runs/mine"))
+    assert run.metadata["device"] == environment.name_devices(torch.device("cpu"), 1)
     assert checkpoint.load(run.state_file)[1]["nimg"] == 100
     assert ganvas_package.load(run).sample(seeds=[0]).shape == (1, 1, 8, 8)
     assert_same_run(train(tiny(), name="mine", quiet=True), train(tiny(), name="whole", quiet=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from support import run_cli, start_cli, tiny
+from support import call_cli, run_cli, start_cli, tiny
 
 import ganvas
 from ganvas.comparison.comparison import _make_plan
@@ -158,6 +158,20 @@ def test_damaged_run_beside_does_not_stop_a_training(runs: Path) -> None:
     (run.latest_snapshot / "card.json").write_text("{")
     config = replace(tiny(), seed=5)
     assert train(config, recipe="small", out=runs, quiet=True).progress()["state"] == "complete"
+
+
+def test_runs_names_the_comparisons_beside() -> None:
+    line = "ganvas runs comparisons lists those of comparisons."
+    for run in (Path("runs/one"), Path("comparisons/a-vs-b")):
+        run.mkdir(parents=True)
+    assert line not in call_cli("runs", check=0).stdout, "there is none"
+    run = Path("comparisons/a-vs-b/runs/one")
+    run.mkdir(parents=True)
+    (run / "config.json").write_text('{"format": 2, "recipe": "", "config": {}, "data": {}}')
+    assert call_cli("runs", check=0).stdout.splitlines()[-1] == line
+    for folder in ("comparisons", "."):  # their runs are in the table
+        assert "lists those" not in call_cli("runs", folder, check=0).stdout
+    assert "comparisons" not in call_cli("runs", "--json", check=0).stdout
 
 
 def test_runs_of_comparisons_are_found_and_other_folders_are_not(runs: Path) -> None:

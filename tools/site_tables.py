@@ -308,10 +308,11 @@ def make_measures() -> str:
             row.title + (f" ({row.inception_title} with Inception)" if row.inception_title else ""),
             row.better,
             row.source,
+            row.meaning,
         )
         for row in MEASURES.values()
     ]
-    return markdown(("measure", "better", "source"), rows)
+    return markdown(("measure", "better", "source", "what it says"), rows)
 
 
 def make_python() -> str:

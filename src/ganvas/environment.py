@@ -174,6 +174,11 @@ def name_device(device: "torch.device") -> str:
     return f"{device.type}: {_processor()}, {os.cpu_count()} cores"
 
 
+def name_devices(device: "torch.device", count: int) -> str:
+    """As `name_device`, for that many processes: 2 × cuda: NVIDIA H200."""
+    return f"{count} × {name_device(device)}"
+
+
 def _processor() -> str:
     """The processor's name, where the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")

@@ -57,6 +57,7 @@ def test_all_problems_of_a_folder_are_reported(tmp_path):
         assert part in warnings, part
     output = " ".join(render(report).split())
     assert "many/page.jpg: not an image: it begins with '<html>'" in output
+    assert "read as 16x16, RGB (3 channels)" in output, "a training may choose another size"
     assert json.loads(json.dumps(report.to_json()))["duplicate_count"] == 1
 
 

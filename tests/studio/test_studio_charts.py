@@ -405,6 +405,22 @@ def test_scales_ticks_and_paths(visit: Visit) -> None:
     }
 
 
+PLACES = """async () => {
+    const {createTime} = await import("/static/js/time.js");
+    const time = createTime({at: 5000, range: null});
+    const told = [];
+    time.on(["at", "newest"], ({now}) => told.push(now));
+    time.grow(8000);
+    const kept = [time.at, time.now];
+    time.grow(3000);
+    return {kept, left: [time.at, time.now], last: told.at(-1)};
+}"""
+
+
+def test_a_place_beyond_the_end_of_a_log_that_has_become_shorter_is_left(visit: Visit) -> None:
+    assert visit("/").evaluate(PLACES) == {"kept": [5000, 5000], "left": [None, 3000], "last": 3000}
+
+
 KEYED = """async () => {
     const {h, keyed} = await import("/static/js/dom.js");
     const list = document.querySelector("main").appendChild(h("ul"));

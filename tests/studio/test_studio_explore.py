@@ -1,12 +1,13 @@
 """Explore on the server: pictures that an address and its command reproduce, bookmarks, places, walks, refusals."""
 
 import asyncio
+import base64
 import io
 import json
 import shlex
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -490,6 +491,34 @@ def test_pictures_of_a_work_are_bounded_and_the_first_and_last_stay() -> None:
         live.hear({"png": "AAAA", "step": 1})
     assert len(live.frames) <= MAX_FRAMES
     assert (min(live.frames), max(live.frames)) == (1, 3 * MAX_FRAMES)
+
+
+def test_pictures_of_works_that_have_ended_are_bounded_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Draws:
+        async def call(self, _: str, limit: float, hear: Callable[..., None]) -> int:
+            for _ in range(int(limit)):
+                hear({"png": base64.b64encode(b"x" * 10)})
+            return 1
+
+        async def close(self) -> None:
+            pass
+
+    async def work(*counts: int) -> list[list[int]]:
+        lives = Lives()
+        for count in counts:
+            live = lives.start(Live("style", "", worker=Draws()), "", count)  # type: ignore[arg-type]
+            assert live.task is not None
+            await live.task
+        return [list(one["frames"]) for one in reversed(lives.to_json())]
+
+    monkeypatch.setattr("ganvas.studio.live.MAX_ENDED_BYTES", 120)
+    assert asyncio.run(work(4, 4, 4)) == [[1, 2, 3, 4]] * 3
+    first, *others = asyncio.run(work(6, 4, 4))
+    assert (first, others) == ([1, 3, 5, 6], [[1, 2, 3, 4]] * 2), "the first and the last stay"
+    assert asyncio.run(work(2, 2, 12))[:-1] == [[1, 2], [1, 2]], "also of the newest, where the others have no more"
+    assert [len(frames) for frames in asyncio.run(work(2, 2, 2, 2, 2, 2))] == [2] * 6
+    monkeypatch.setattr("ganvas.studio.live.MAX_ENDED_BYTES", 50)
+    assert asyncio.run(work(2, 2, 2)) == [[1, 2]] * 2, "the oldest work is let go"
 
 
 def test_the_process_of_a_work_that_has_ended_does_the_next_one() -> None:

@@ -190,6 +190,27 @@ def test_a_log_that_was_written_anew_is_said_to_be(served: Served, runs: Path) -
         assert events.next()[0] == "reset"
 
 
+@pytest.mark.parametrize("place", ["position", "id"])
+def test_a_longer_log_in_the_place_of_one_whose_page_was_hidden_is_said_to_be_another(
+    served: Served, runs: Path, place: str
+) -> None:
+    last = served.get("/api/run?run=0/a").json["position"]
+    if place == "id":
+        with served.stream(f"/api/run/stream?run=0/a&after={last}") as events:
+            append_json(runs / "a" / "stats.jsonl", line(6))
+            events.next("lines")
+        last = events.id
+    with served.stream(f"/api/run/stream?run=0/a&after={last}") as events:
+        assert events.next()[0] == "card", "it is the same"
+    (runs / "a" / "stats.jsonl").unlink()
+    for i in range(20):
+        append_json(runs / "a" / "stats.jsonl", line(i + 100))
+    with served.stream("/api/run/stream?run=0/a", Last_Event_ID=last) as events:
+        assert events.next()[:2] == ("reset", {})
+    with served.stream("/api/run/stream?run=0/a", Last_Event_ID=events.id) as events:
+        assert events.next()[0] == "card"
+
+
 def test_events_that_were_written_anew_are_not_sent_twice(served: Served, runs: Path) -> None:
     run = runs / "a"
     append_event(run, "planned", 1000)

@@ -1,12 +1,18 @@
 """`ganvas evaluate` and `ganvas diagnose`."""
 
+import errno
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from ganvas.cli.output import UsageError, make_console, print_json, refuse_together
+from ganvas.errors import GanvasError
+
+if TYPE_CHECKING:
+    from ganvas.evaluation.result import Evaluation
+    from ganvas.runs.folder import Run
 
 
 def evaluate(
@@ -61,9 +67,29 @@ def evaluate(
         else:
             make_console().print(found)
     finally:  # saved also if nobody reads what is printed, and printed also if it cannot be saved
-        evaluation.save_evaluation(found, run if is_run(run.path) else None, panel)
+        if is_run(run.path):
+            _save_in_run(found, run)
+        if panel is not None:
+            evaluation.save_evaluation(found, None, panel)
     if panel is not None and found.panel is None:
         print(f"Note: {panel} is not drawn: no copies of training images were looked for.", file=sys.stderr)
+
+
+def _save_in_run(found: "Evaluation", run: "Run") -> None:
+    """Saves an evaluation in its run, or notes that this user may not write there.
+
+    Raises:
+        GanvasError: it is not saved for another reason, such as a full disk.
+    """
+    from ganvas.evaluation.evaluation import save_evaluation
+
+    try:
+        save_evaluation(found, run)
+    except GanvasError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError) or cause.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        print(f"Note: the evaluation is not saved: {error.what}", file=sys.stderr)
 
 
 def diagnose(

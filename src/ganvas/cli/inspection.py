@@ -37,8 +37,8 @@ def inspect_data(
     Args:
         source: Anything that --data takes: a folder, a zip, IDX, CIFAR-10, .npz, mnist, hf:owner/name …
         split: Which part of a data set that has two.
-        resolution: Height, or HEIGHTxWIDTH, as it would be trained.
-        channels: 1, 3 or 4, as it would be trained.
+        resolution: Height, or HEIGHTxWIDTH, as the images would be read.
+        channels: 1, 3 or 4, as the images would be read.
         fit: How images with another aspect ratio are brought to the resolution.
         max_bad: The fraction of unreadable images above which training is refused.
         label_column: The column of a table (CSV, Parquet, CelebA's list), or the array, whose values are the classes.

@@ -1,5 +1,6 @@
 """`ganvas runs` and `ganvas cache`: what is on the disk, and removing it."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -52,6 +53,9 @@ def runs(
             console.print(overview.render(found, folder))
         count = "1 run" if len(found) == 1 else f"{len(found) or 'no'} runs"
         console.print(f"{count} in {folder}, {format_bytes(sum(run.bytes for run in found))}", markup=False)
+        beside = folder.parent / "comparisons"
+        if folder not in (beside, *beside.parents) and beside.is_dir() and any(overview.find_runs(beside)):
+            console.print(f"ganvas runs {shlex.quote(str(beside))} lists those of comparisons.", markup=False)
 
 
 def cache(clean: bool = False, older_than: float | None = None, dry_run: bool = False, json: bool = False) -> None:

@@ -132,10 +132,15 @@ def _format_dry_run(plan: dict[str, Any]) -> str:
 def _with_given_length(config: TrainConfig, argv: Sequence[str]) -> TrainConfig:
     """The defaults for a command that gives one of kimg and minutes: it replaces the recipe's length of the other kind.
 
-    The number is a placeholder for the one that is parsed later.
+    What is no number changes nothing: the parser says what is wrong with it.
+
+    Raises:
+        GanvasError: the length is out of bounds.
     """
-    given = [name for name in ("kimg", "minutes") if _values(argv, name)]
-    return replace(config, **{given[0]: 1.0}) if len(given) == 1 else config
+    given = {name: values[-1] for name in ("kimg", "minutes") if (values := _values(argv, name))}
+    with suppress(ValueError):
+        return replace(config, **{name: float(value) for name, value in given.items()}) if len(given) == 1 else config
+    return config
 
 
 def _values(argv: Sequence[str], knob: str) -> list[str]:

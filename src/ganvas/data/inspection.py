@@ -24,7 +24,7 @@ _MAX_ROWS = 12  # rows of a long list that are printed; --json has them all
 
 @dataclass(frozen=True, repr=False)
 class DataReport(Displayed):
-    """The report of `ganvas data`; count, resolution and channels are those that training would use."""
+    """The report of `ganvas data`; a training may read the images smaller (`ganvas.training.choices`)."""
 
     name: str
     source: str
@@ -81,7 +81,7 @@ class DataReport(Displayed):
         colours = {1: "grey (1 channel)", 3: "RGB (3 channels)", 4: "RGBA (4 channels)"}
         rows = [("source", f"{printable_name(self.source)} ({self.format})"), ("images", f"{self.count:,}")]
         if self.count:
-            rows.append(("trained as", f"{height}x{width}, {colours[self.channels]}"))
+            rows.append(("read as", f"{height}x{width}, {colours[self.channels]}"))
             rows.append(("original sizes, HxW", _format_counts(self.original_sizes)))
             rows.append(("original colour modes", _format_counts(self.colour_modes)))
         rows.append(("classes", _format_counts(self.class_counts) if self.class_counts else "none"))

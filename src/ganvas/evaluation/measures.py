@@ -17,6 +17,7 @@ class Measure:
         inception_title: the name with Inception features, and only with them.
         of_features: whether it is measured in the features, not in pixels or classes.
         has_ratio: whether value / baseline is meaningful: not where the baseline is 0 except for chance.
+        meaning: what its values say, where the title does not.
     """
 
     title: str
@@ -25,6 +26,7 @@ class Measure:
     inception_title: str = ""
     of_features: bool = False
     has_ratio: bool = True
+    meaning: str = ""
 
 
 MEASURES = {
@@ -36,18 +38,24 @@ MEASURES = {
     "density": Measure("density", "higher", "Naeem et al. 2020", of_features=True),
     "coverage": Measure("coverage", "higher", "Naeem et al. 2020", of_features=True),
     "two_sample": Measure(
-        "1-nearest-neighbour accuracy", "as real", "Lopez-Paz & Oquab 2017; Xu et al. 2018", of_features=True
+        "1-nearest-neighbour accuracy", "as real", "Lopez-Paz & Oquab 2017; Xu et al. 2018", of_features=True,
+        meaning="how often the nearest image tells real from generated; 0.5 is chance, less for copies",
     ),
-    "sliced_wasserstein": Measure("sliced Wasserstein × 1000", "lower", "Karras et al. 2018"),
+    "sliced_wasserstein": Measure(
+        "sliced Wasserstein × 1000", "lower", "Karras et al. 2018",
+        meaning="how far patches of 7×7 pixels are from real ones, at every scale",
+    ),
     "fine_detail": Measure("fine detail: spectrum error, dB", "lower", "after Durall et al. 2020", has_ratio=False),
     "layout": Measure("layout: Fréchet distance at 8×8", "lower", ""),
-    "ms_ssim": Measure("MS-SSIM between images", "as real", "Odena et al. 2017"),
+    "ms_ssim": Measure(
+        "MS-SSIM between images", "as real", "Odena et al. 2017", meaning="how alike the images of one set are"
+    ),
     "score": Measure("classifier score", "higher", "Salimans et al. 2016"),
     "modes": Measure("classes generated", "higher", "Metz et al. 2017"),
     "rarest": Measure("rarest class, share", "higher", ""),
     "kl_uniform": Measure("classes: KL from uniform", "lower", "Srivastava et al. 2017", has_ratio=False),
     "kl_real": Measure("classes: KL from the real shares", "lower", "Srivastava et al. 2017", has_ratio=False),
-}
+}  # fmt: skip
 """In the order of the report."""
 
 

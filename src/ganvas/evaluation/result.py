@@ -17,6 +17,8 @@ from ganvas.evaluation.memorisation import Memorisation
 _ARROWS = {"lower": "↓", "higher": "↑", "as real": "="}
 _COLUMNS = ("", "", "value", "±", "real", "×")
 _LEGEND = "value ± standard error; real: the baseline, held-out real images in its place; ×: value / real"
+_AUTHENTICITY = "authenticity: low for copies"
+_C_T = "C_T: within ±3 without copies, far below for copies, far above for images unlike all real ones"
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,10 +93,14 @@ class Evaluation(Displayed):
         if (pairs := draw_closest_pairs(self)) is not None:
             yield InlineImage(pairs, "the evaluated images closest to training images, above these")
         marked = "" if is_independent(self.protocol) else f"; †: {NOT_INDEPENDENT} of D's network"
-        yield Paragraph(f"{_LEGEND}{marked}\n", "dim")
+        shown = [MEASURES[name] for name in self.values]
+        meanings = [f"{measure.title}: {measure.meaning}" for measure in shown if measure.meaning]
+        yield Paragraph("\n".join([f"{_LEGEND}{marked}", *meanings, ""]), "dim")
         if self.memorisation is not None:
             mark = " †" if marked else ""
             yield Paragraph(f"{self.memorisation}{mark}", "bold" if self.memorisation.copying else "")
+            explained = _AUTHENTICITY if self.memorisation.c_t is None else f"{_AUTHENTICITY}\n{_C_T}"
+            yield Paragraph(explained, "dim")
         for note in self.notes:
             yield Paragraph(f"Note: {note}", "yellow")
         yield Paragraph(format_protocol(self), "dim")

@@ -37,7 +37,7 @@ class Run(Displayed):
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """config.json: format, recipe, config, data, versions, threads; of the user's code sources, critic and d_norm.
+        """config.json: format, recipe, config, data, versions, threads, device; of own code sources, critic and d_norm.
 
         Raises:
             GanvasError: this is not a run folder, or one of another format.

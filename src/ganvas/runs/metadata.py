@@ -33,7 +33,7 @@ _DATA: Fields = {
 
 
 def read_metadata(run: Path) -> dict[str, Any]:
-    """config.json: format, recipe, config, data, versions, threads; with the user's own code, sources and critic.
+    """config.json: format, recipe, config, data, versions, threads, device; with own code sources and critic.
 
     Raises:
         GanvasError: this is not a run folder, or one of another format, or the file is damaged.

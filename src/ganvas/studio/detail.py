@@ -20,7 +20,7 @@ from ganvas.studio.answers import answer, parameter
 from ganvas.studio.commands import command_of, differing_knobs
 from ganvas.studio.files import file_url
 from ganvas.studio.generators import snapshots_of
-from ganvas.studio.tail import end_of_lines
+from ganvas.studio.tail import Tail, end_of_lines
 
 if TYPE_CHECKING:
     from ganvas.studio.app import Studio
@@ -30,9 +30,13 @@ LOGS = ("stats.jsonl", "events.jsonl", "metrics.jsonl")
 
 
 def position(path: Path) -> str:
-    """How far a run has been written: bytes of its logs, images of its newest grid, with dashes between them."""
+    """How far a run has been written, with dashes between the numbers.
+
+    They are the bytes of its logs, the images of its newest grid, and a checksum of the end of the first log.
+    """
     newest = max((nimg for nimg, _ in numbered(Run(path).grids)), default=0)
-    return "-".join(map(str, (*(end_of_lines(path / name) for name in LOGS), newest)))
+    ends = [end_of_lines(path / name) for name in LOGS]
+    return "-".join(map(str, (*ends, newest, Tail(path / LOGS[0], ends[0]).checksum)))
 
 
 def describe_run(key: str, path: Path, card: dict[str, Any]) -> dict[str, Any]:

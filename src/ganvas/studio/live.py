@@ -25,6 +25,9 @@ MAX_RUNNING, MAX_KEPT = 2, 6
 MAX_FRAMES, MAX_BYTES = 160, 96 * 10**6
 """Pictures of one work that are kept: of more, every second one is let go, but the first and the last."""
 
+MAX_ENDED_BYTES = 64 * 10**6
+"""Pictures of all works that have ended: of the oldest ones those between the first and the last are let go."""
+
 STOP_SECONDS = 30.0
 """Time that a work has to end once it was asked to; then its process is ended."""
 
@@ -82,14 +85,23 @@ class Live:
         self.facts = self.facts | told
         self.wake()
 
+    @property
+    def bytes(self) -> int:
+        """What its pictures take."""
+        return sum(map(len, self.frames.values()))
+
+    def thin(self) -> bool:
+        """Lets every second picture go, but the first and the last. Returns whether there was one."""
+        between = list(self.frames)[1:-1:2]
+        for number in between:
+            del self.frames[number]
+        return bool(between)
+
     def _keep(self, png: bytes) -> None:
         self.count += 1
         self.frames[self.count] = png
-        while len(self.frames) > 3 and (
-            len(self.frames) > MAX_FRAMES or sum(map(len, self.frames.values())) > MAX_BYTES
-        ):
-            for number in list(self.frames)[1:-1:2]:
-                del self.frames[number]
+        while len(self.frames) > 3 and (len(self.frames) > MAX_FRAMES or self.bytes > MAX_BYTES):
+            self.thin()
 
     def wake(self) -> None:
         """Tells the streams that something is new."""
@@ -122,10 +134,24 @@ class Lives:
         if self._spare is not None:
             live.worker, self._spare = self._spare, None
         live.task = asyncio.get_running_loop().create_task(self._work(live, call, limit, arguments))
-        ended = [one for one in self._lives.values() if one.state != "running"]
-        for old in ended[: max(0, len(self._lives) - MAX_KEPT)]:
+        for old in self._ended()[: max(0, len(self._lives) - MAX_KEPT)]:
             del self._lives[old.id]
         return live
+
+    def _ended(self) -> list[Live]:
+        """Those that have ended, the oldest first."""
+        return [one for one in self._lives.values() if one.state != "running"]
+
+    def _let_go(self) -> None:
+        """Bounds the pictures of all that have ended: thins the oldest ones, then removes them but the newest."""
+        ended = self._ended()
+        for old in ended:
+            while sum(one.bytes for one in ended) > MAX_ENDED_BYTES and old.thin():
+                pass
+        for old in ended[:-1]:
+            if sum(one.bytes for one in self._ended()) <= MAX_ENDED_BYTES:
+                return
+            del self._lives[old.id]
 
     async def _work(self, live: Live, call: str, limit: float, arguments: dict[str, Any]) -> None:
         try:
@@ -138,6 +164,7 @@ class Lives:
         except asyncio.CancelledError:
             live.state = "stopped"
         finally:
+            self._let_go()
             if self._spare is None and not self._closed:
                 self._spare = live.worker
             else:

@@ -168,7 +168,8 @@ class _ListNews:
 class _RunNews:
     """What a run has written since a position (`detail.position`), or its end; the first news has its card.
 
-    Of a position that is a number alone, it is that of stats.jsonl, and the rest is followed from its end on.
+    Of a position that is a number alone, it is that of stats.jsonl, and the rest is followed from its end on. Where the
+    log has another checksum there, another run has taken the place of this one: its page was hidden meanwhile.
     """
 
     def __init__(self, studio: "Studio", key: str, after: str) -> None:
@@ -182,12 +183,13 @@ class _RunNews:
         self._gone = False
 
     def _follow_from(self, after: str) -> None:
-        given = after.split("-") if re.fullmatch(r"[0-9]{1,15}(-[0-9]{1,15}){0,3}", after) else []
+        given = after.split("-") if re.fullmatch(r"[0-9]{1,15}(-[0-9]{1,15}){0,4}", after) else []
         here = [int(text) for text in (*given, *position(self._path).split("-")[len(given) :])]
+        *ends, self._newest, checksum = here
+        known = (checksum if len(given) in (0, len(here)) else None, None, None)  # else it is that of another place
         self._stats, self._events, self._metrics = (
-            Tail(self._path / name, offset) for name, offset in zip(LOGS, here, strict=False)
+            Tail(self._path / name, *place) for name, *place in zip(LOGS, ends, known, strict=True)
         )
-        self._newest = here[-1]
 
     def news(self) -> list[bytes]:
         jobs, seen = self._jobs.news(), self._studio.runs.peek(self._key)
@@ -214,7 +216,8 @@ class _RunNews:
         return found
 
     def _identity(self) -> str:
-        return f"{self._stats.offset}-{self._events.offset}-{self._metrics.offset}-{self._newest}"
+        offsets = (tail.offset for tail in (self._stats, self._events, self._metrics))
+        return "-".join(map(str, (*offsets, self._newest, self._stats.checksum)))
 
     def _lines(self) -> Iterator[bytes]:
         """The new lines; if stats.jsonl is another file than before, that it is, and its lines are read by the page."""

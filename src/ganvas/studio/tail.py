@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,15 +28,26 @@ _DECODER = json.JSONDecoder(parse_constant=lambda name: NOT_FINITE)
 class Tail:
     """A place in a file that others append to.
 
+    Args:
+        checksum: that of the same place before, if it is known: the file is another one where it differs.
+
     Attributes:
         offset: bytes up to the end of the last complete line that was read.
         replaced: whether the last reading began anew, as the file was another one or had become shorter.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
-        self.path, self.offset, self.replaced = path, offset, False
+    def __init__(self, path: Path, offset: int = 0, checksum: int | None = None) -> None:
+        self.path, self.offset, self.replaced, self._checksum = path, offset, False, checksum
         self._inode: int | None = None
         self._before: bytes | None = None
+
+    @property
+    def checksum(self) -> int:
+        """Of the bytes before the offset; 0 where there are none."""
+        if self._before is None:
+            with suppress(OSError), open_regular(self.path) as file:
+                return zlib.crc32(self._read_before(file))
+        return zlib.crc32(self._before or b"")
 
     def behind(self) -> int:
         """Bytes from the offset to the end of the file."""
@@ -54,7 +66,7 @@ class Tail:
             file = open_regular(self.path)
         except FileNotFoundError:
             self.replaced = self._inode is not None or self.offset > 0
-            self.offset, self._inode, self._before = 0, None, None
+            self.offset, self._inode, self._before, self._checksum = 0, None, None, None
             return
         with file:
             status = os.fstat(file.fileno())
@@ -80,7 +92,9 @@ class Tail:
         """Whether what lies before the offset is no longer what was read."""
         if status.st_size < self.offset or self._inode not in (None, status.st_ino):
             return True
-        return self._before is not None and self._before != self._read_before(file)
+        if self._before is None:
+            return self._checksum is not None and self._checksum != zlib.crc32(self._read_before(file))
+        return self._before != self._read_before(file)
 
     def _remember(self, file: Any) -> None:
         self._before = self._read_before(file)

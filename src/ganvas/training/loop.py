@@ -369,7 +369,7 @@ class Session:
             peak = memory.peak_bytes(self.state.device)
             elapsed = {} if self.planner is None else {"elapsed": round(self.planner.elapsed, 1)}
             seconds = round(self.seconds, 1)
-            device = f"{distributed.world_size()} × {environment.name_device(self.state.device)}"
+            device = environment.name_devices(self.state.device, distributed.world_size())
             costs = {"seconds": seconds, **elapsed, "peak_bytes": peak, "device": device}
             log.append_event(self.run.path, "done", self.nimg, **costs)
         self.saver.finish_drawings(self.stop, self.progress.print, waits=not stopped)

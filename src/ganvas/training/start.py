@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ganvas import devices, interrupts, user_code
+from ganvas import devices, environment, interrupts, user_code
 from ganvas.config import TrainConfig, leaves, replace, to_json
 from ganvas.config.conflicts import has_single_images
 from ganvas.config.custom import features_net_of, is_batch_normed
@@ -123,7 +123,8 @@ def train(
                 lambda: _find_or_create(out, name, new, recipe, config, data, n, progress.print)
             )
             with ExitStack() as stack, progress:
-                run = distributed.run_on_main(lambda: _lock_run(run, config, n, stack))
+                trained_on = environment.name_devices(device, distributed.world_size())
+                run = distributed.run_on_main(lambda: _lock_run(run, config, n, trained_on, stack))
                 stack.enter_context(cpu_threads(run.threads or n))
                 stack.enter_context(device_errors.explained(config, cost, run))
                 fresh = distributed.run_on_main(lambda: not run.state_file.exists())
@@ -379,8 +380,8 @@ def _update_lineage(run: Run, weights: transfer.Weights) -> Run:
     return run if metadata == run.metadata else folder.write_metadata(run, metadata)
 
 
-def _lock_run(run: Run, config: TrainConfig, threads: int, stack: ExitStack) -> Run:
-    """Locks the run for this process, and writes a longer `kimg` or another number of threads to its config.json."""
+def _lock_run(run: Run, config: TrainConfig, threads: int, device: str, stack: ExitStack) -> Run:
+    """Locks the run for this process; writes its device to config.json, and a longer `kimg` or other threads."""
     stack.enter_context(lock_run(run.path))
     metadata = run.metadata
     if config.kimg is not None and config.total_images > run.config.total_images:
@@ -388,4 +389,6 @@ def _lock_run(run: Run, config: TrainConfig, threads: int, stack: ExitStack) -> 
         metadata = metadata | {"config": to_json(replace(run.config, kimg=config.kimg))}
     if run.threads is None or config.runtime.threads:
         metadata = metadata | {"threads": threads}
+    if not run.state_file.exists():  # it begins now
+        metadata = metadata | {"device": device}
     return run if metadata == run.metadata else folder.write_metadata(run, metadata)

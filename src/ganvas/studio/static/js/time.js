@@ -41,10 +41,11 @@ export function createTime(start) {
       this.hover = nimg;
       tell("hover");
     },
-    /** More was shown, or another run begins in its place. */
+    /** More was shown, or another run begins in its place: a place that is beyond its end is left. */
     grow(nimg) {
       if (nimg === this.newest) return;
       this.newest = nimg;
+      if (this.at > nimg) this.at = null;
       tell("newest");
       if (this.following) tell("at");
     },

@@ -68,7 +68,7 @@ function facts(report) {
   const channels = { 1: t("data.grey"), 3: "RGB", 4: "RGBA" }[report.channels];
   const rows = [];
   if (report.count) {
-    rows.push([t("data.trained_as"), `${integer(height)} × ${integer(width)}, ${channels}`]);
+    rows.push([t("data.read_as"), `${integer(height)} × ${integer(width)}, ${channels}`]);
     rows.push([t("data.original_sizes"), counts(report.original_sizes, report.size_count, (size) => size.replace("x", " × "))]);
     rows.push([t("data.colour_modes"), counts(report.colour_modes)]);
   }

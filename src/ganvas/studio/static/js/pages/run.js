@@ -39,7 +39,7 @@ async function open(main, params) {
   if (!page.isConnected) return undefined;
   document.title = `${detail.name} · Ganvas`;
   const time = createTime(fromAddress(params));
-  time.newest = Math.max(detail.nimg, curves.nimg.at(-1) ?? 0, detail.grids.at(-1)?.nimg ?? 0);
+  time.grow(Math.max(detail.nimg, curves.nimg.at(-1) ?? 0, detail.grids.at(-1)?.nimg ?? 0));
   return show(page, detail, curves, known.may_write, time, params);
 }
 
