@@ -102,6 +102,27 @@ def test_null_between_numbers_is_a_gap(log: Log) -> None:
     assert points(history, "fid") == [(0, 90)]
 
 
+@pytest.mark.parametrize("cell", ["", "None", "-"])
+def test_cells_that_stay_empty_at_the_end_are_nan(log: Log, cell: str) -> None:
+    """As pandas writes NaN; the evaluation at the end, and the one in between, are rows of their own."""
+    trained = [f"{n},0.1,0.5,1.5,{cell}\n" for n in range(9)]
+    evaluated = f"9,{cell},{cell},{cell},40\n"
+    dead = "".join(f"{n},0.1,{cell},{cell},{cell}\n" for n in range(9, 12))
+    header = "step,lr,d_loss,g_loss,fid\n"
+    history = log(header + "".join(trained[:5]) + evaluated.replace("9", "4", 1) + "".join(trained[5:]) + dead)
+    assert history["D/loss"].at.tolist() == history["G/loss"].at.tolist() == [float(n) for n in range(12)]
+    assert [math.isnan(value) for value in history["D/loss"].value] == [False] * 9 + [True] * 3
+    healthy = log(header + "".join(trained) + evaluated * 4)
+    assert points(healthy, "D/loss") == [(n, 0.5) for n in range(9)]
+    assert healthy["fid"].last == 40
+
+
+def test_one_null_at_the_end_of_many_rows_is_a_gap(log: Log) -> None:
+    row = {"step": 0, "d_loss": 0.5, "g_loss": 1.5, "fid": 20}
+    history = log(lines(*[row | {"step": n} for n in range(9)], row | {"step": 9, "d_loss": None, "g_loss": None}))
+    assert history["D/loss"].at.tolist() == history["G/loss"].at.tolist() == [float(n) for n in range(9)]
+
+
 def test_torn_lines_are_counted(log: Log) -> None:
     history = log(lines({"step": 1, "d_loss": 1.0}) + "[1, 2]\n\n" + '{"step": 2, "d_lo')
     assert points(history, "D/loss") == [(1, 1)]

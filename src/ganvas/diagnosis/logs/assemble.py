@@ -11,8 +11,9 @@ import numpy as np
 
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.gaps import numbers_of_loss
 from ganvas.diagnosis.logs.numbers import resolution
-from ganvas.diagnosis.logs.rows import GAP, NULL, Column, Table
+from ganvas.diagnosis.logs.rows import Table
 from ganvas.diagnosis.logs.source import FORMS, shown
 from ganvas.diagnosis.logs.timeline import find_time
 from ganvas.errors import GanvasError
@@ -219,9 +220,10 @@ def _timed(table: Table, roles: names.Roles) -> _Training:
         return _Training(**left)
     time = find_time(table, roles.time_kind)
     kept, restarts = time.rows_kept(_rows_of_training(table, roles))
-    timed = {}
+    known, timed = roles.translate_all(table.columns), {}
     for name, column in table.columns.items():
-        present = _present(name, column) & kept
+        is_loss = known.get(name, "").startswith(("D/loss", "G/loss"))
+        present = (numbers_of_loss(name, table, time.own) if is_loss else column.present) & kept
         if name != time.clock and present.any():
             at, values = time.at[present], column.values[present]
             order = np.argsort(at, kind="stable")
@@ -234,17 +236,8 @@ def _rows_of_training(table: Table, roles: names.Roles) -> np.ndarray:
     trained = np.zeros(len(table), bool)
     for name, column in table.columns.items():
         if not roles.time_kind(name) and names.translate(name) not in names.SPARSE:
-            trained |= column.state != GAP
+            trained |= column.present
     return trained if trained.any() else ~trained
-
-
-def _present(name: str, column: Column) -> np.ndarray:
-    """A null is NaN, as JavaScript writes it, if it ends a column that had no gaps; otherwise it is a gap."""
-    present, null = column.present, column.state == NULL
-    first = int(null.argmax())
-    died = null.any() and present[:first].all() and not present[first:].any()
-    own = names.translate(name)
-    return present | null if died and own and own not in names.SPARSE else present
 
 
 def _history(training: _Training, facts: Facts, roles: names.Roles, original: Mapping[str, str]) -> History:

@@ -22,7 +22,7 @@ LAST = 20
 _BUFFER = 4096
 
 GAP, VALUE, NULL = 0, 1, 2
-"""What a cell is: not there, a number (NaN and infinity too), or a null of JSON."""
+"""What a cell is: not there, a number (NaN and infinity too), or a null of JSON and an empty cell of a table."""
 
 
 class Column(NamedTuple):
@@ -165,7 +165,7 @@ def _thinned(columns: dict[str, Column], length: int) -> np.ndarray:
     kind = np.zeros(length, np.int64)
     weights = np.random.default_rng(0).integers(1, 2**50, len(columns))
     for weight, column in zip(weights, columns.values(), strict=True):
-        kind += weight * (column.state != GAP)
+        kind += weight * column.present
     order = np.argsort(kind, kind="stable")
     starts = np.flatnonzero(np.diff(kind[order], prepend=kind[order[0]] - 1))
     sizes = np.diff(starts, append=length)

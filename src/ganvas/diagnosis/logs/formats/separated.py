@@ -12,7 +12,7 @@ import numpy as np
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.formats import decimal_comma
 from ganvas.diagnosis.logs.numbers import number
-from ganvas.diagnosis.logs.rows import GAP, LAST, VALUE, Column, Rows, Table
+from ganvas.diagnosis.logs.rows import GAP, LAST, NULL, VALUE, Column, Rows, Table
 from ganvas.diagnosis.logs.source import TERMINAL, Source, shown
 from ganvas.errors import GanvasError
 
@@ -201,11 +201,13 @@ def _with_points(name: str, cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def _converted(cells: Sequence[str]) -> Column:
-    """A column; fast unless a cell is a word."""
+    """A column; fast unless a cell is a word. Where nothing was measured, or pandas wrote a NaN, it is null."""
     try:
         values = np.fromiter((float(cell or "nan") for cell in cells), float, len(cells))
-        return Column(values, np.fromiter(map(bool, cells), bool, len(cells)).astype(np.uint8))
+        state = [VALUE if cell else NULL for cell in cells]
     except ValueError:
         numbers = [number(cell) for cell in cells]
         values = np.array([np.nan if value is None else value for value in numbers], float)
-        return Column(values, np.array([GAP if value is None else VALUE for value in numbers], np.uint8))
+        state = [VALUE if value is not None else NULL if cell.strip().lower() in _MISSING else GAP
+                 for cell, value in zip(cells, numbers, strict=True)]  # fmt: skip
+    return Column(values, np.array(state, np.uint8))

@@ -9,7 +9,7 @@ from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.formats.objects import tag_of
 from ganvas.diagnosis.logs.formats.separated import Layout, cells_of, find_layout, lines_of, read_columns
 from ganvas.diagnosis.logs.numbers import number
-from ganvas.diagnosis.logs.rows import GAP, Column, Rows, Table
+from ganvas.diagnosis.logs.rows import Column, Rows, Table
 from ganvas.diagnosis.logs.source import Source
 
 _WANDB_BOUNDS = ("__MIN", "__MAX")
@@ -46,7 +46,7 @@ def read_wandb(source: Source) -> list[Table] | None:
         texts = {name.removeprefix(f"{run} - "): texts for name, texts in table.texts.items()}
         if not own.keys() - {header[0]}:
             continue
-        filled = np.any([column.state != GAP for name, column in own.items() if name != header[0]], axis=0)
+        filled = np.any([column.present for name, column in own.items() if name != header[0]], axis=0)
         columns = {name: Column(column.values[filled], column.state[filled]) for name, column in own.items()}
         tables.append(Table(table.rows[filled], columns, table.unread, texts, run if len(runs) > 1 else ""))
     return tables
