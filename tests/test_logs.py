@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.reader import read
+from ganvas.diagnosis.logs.rows import VALUE, Column, Rows
+from ganvas.diagnosis.logs.timeline import find_time
 from ganvas.errors import GanvasError
 
 Log = Callable[..., History]
@@ -451,6 +454,29 @@ def test_batches_restarting_in_every_epoch_are_counted_on(log: Log) -> None:
     history = log("batch,d_loss\n" + "0,1\n9,1\n" * 4, "b.csv")
     assert history["D/loss"].at.tolist() == [0, 9, 10, 19, 20, 29, 30, 39]
     assert history.facts.restarts == 0
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_a_count_of_batches_restarts_in_every_epoch(log: Log, epochs: int) -> None:
+    history = log("batch,d_loss\n" + "".join(f"{n},1\n" for n in range(20)) * epochs, "a.csv")
+    assert history["D/loss"].at.tolist() == list(range(20 * epochs))
+    assert history.facts.notes == (f"its batch begins anew {epochs - 1}x: read as the epochs of one training",)
+
+
+def test_a_count_of_batches_that_goes_back_to_its_middle_is_resumed(log: Log) -> None:
+    history = log("batch,d_loss\n" + "".join(f"{n},1\n" for n in [*range(40), *range(20, 60)]), "a.csv")
+    assert history["D/loss"].at.tolist() == list(range(60))
+    assert history.facts.restarts == 1
+
+
+def test_epochs_of_a_log_of_which_rows_are_dropped_are_counted() -> None:
+    rows, step = Rows(2048), np.arange(1001.0)
+    for _ in range(8):
+        rows.add_block({"step": Column(step, np.full(1001, VALUE, np.uint8))})
+    time_ = find_time(rows.table(), names.time_kind)
+    assert len(time_.at) <= 4096
+    assert (np.diff(time_.at) > 0).all()
+    assert time_.at[-1] == 8 * 1001 - 1
 
 
 def test_row_without_a_time_has_the_time_of_the_row_before(log: Log) -> None:

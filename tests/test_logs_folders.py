@@ -218,6 +218,21 @@ def test_log_that_begins_anew_is_two_trainings(files: Files) -> None:
     assert "its time begins anew once: this is training 2 of 2" in str(found)
 
 
+def test_many_trainings_of_different_lengths_are_told_apart(files: Files) -> None:
+    lengths = [30, 28, 32, 12]
+    path = files({"log.csv": "step,d_loss,g_loss\n" + "".join(f"{n},0.5,1.5\n" for k in lengths for n in range(k))})
+    trainings = read_trainings([path / "log.csv"])
+    assert {name: len(own["D/loss"]) for name, own in trainings.items()} == {
+        f"run {i}": length for i, length in enumerate(lengths, 1)
+    }
+
+
+def test_steps_that_restart_after_equally_many_are_epochs_and_said_to_be(files: Files) -> None:
+    history = only(files({"log.csv": "step,d_loss,g_loss\n" + "".join(f"{n},0.5,1.5\n" for n in range(30)) * 4}))
+    assert history["D/loss"].at.tolist() == list(range(120))
+    assert history.facts.notes == ("its step begins anew 3x: read as the epochs of one training",)
+
+
 def test_log_that_goes_back_to_its_middle_is_one_training(files: Files) -> None:
     history = only(files({"log.txt": printed(range(50), 0.75) + printed(range(25, 60), 0.25)}) / "log.txt")
     assert len(history["D/loss"]) == 60

@@ -219,6 +219,7 @@ def _timed(table: Table, roles: names.Roles) -> _Training:
     if not table.columns:
         return _Training(**left)
     time = find_time(table, roles.time_kind)
+    left["notes"] += filter(None, [time.note])
     kept, restarts = time.rows_kept(_rows_of_training(table, roles))
     known, timed = roles.translate_all(table.columns), {}
     for name, column in table.columns.items():
