@@ -404,7 +404,15 @@ def test_probabilities_are_recognised(log: Log, header: str, values: list[float]
 
 @pytest.mark.parametrize(
     ("names_", "expected"),
-    [("critic_loss,lr", True), ("d_loss,wasserstein_distance", True), ("d_loss,w_dist", True), ("d_loss,lr", None)],
+    [
+        ("critic_loss,lr", True),
+        ("d_loss,wasserstein_distance", True),
+        ("d_loss,w_dist", True),
+        ("d_loss,lr", None),
+        ("d_loss,wd", None),
+        ("d_loss,gp,wd", True),
+        ("d_loss,WassersteinD", True),
+    ],
 )
 def test_critic_is_recognised_by_a_name(log: Log, names_: str, expected: bool | None) -> None:
     assert log(f"{names_}\n-0.5,1\n-0.25,1\n", "a.csv").facts.critic is expected

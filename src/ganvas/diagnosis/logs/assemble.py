@@ -267,7 +267,8 @@ def _history(training: _Training, facts: Facts, roles: names.Roles, original: Ma
     outputs = [name for name, own in known.items() if own in ("D/real", "D/fake")]
     values = [training.timed[name][1] for name in outputs]
     history.update_facts(probabilities=_are_probabilities(outputs, values))
-    if any(map(names.is_critic, training.timed)) or any(names.normalise_name(name) == "c1" for name in known):
+    critic = "D/wasserstein" in known.values() or any(map(names.is_critic, training.timed))
+    if critic or any(names.normalise_name(name) == "c1" for name in known):
         history.update_facts(critic=True)
     return history
 

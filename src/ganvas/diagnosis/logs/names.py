@@ -76,7 +76,8 @@ TABLE = {
     "D/gradient": f"{_of(_D, _GRADIENT)}|{_GRADIENT}{_D}norm",
     "G/gradient": f"{_of(_G, _GRADIENT)}|{_GRADIENT}{_G}norm",
     "D/gp": f"(?:{_D}|{_LOSS})?(?:gp|grad(?:ient)?pen(?:alty)?)(?:{_LOSS}|{_D})?",
-    "D/wasserstein": "(?:em|w|wasserstein|earthmovers?)(?:1|d|dist|distance|estimate)|emd",
+    "D/wasserstein": "(?:em|w)(?:1|dist|distance|estimate)|emd"
+    "|(?:wasserstein|earthmovers?)(?:1|d|dist|distance|estimate)",
     "fid": _measure("fid(?:score)?s?|frechetinceptiondistance"),
     "kid": _measure("kid(?:score)?s?|kernelinceptiondistance"),
     "inception score": _measure("inceptionscores?|is"),
@@ -184,6 +185,8 @@ class Roles:
         pix2pix = any(normalise_name(name) == "ggan" for name in columns)
         known = {name: (pix2pix and _PIX2PIX_LOSSES.get(normalise_name(name))) or translate(name) for name in columns}
         known = {name: own for name, own in known.items() if own} | _authors(columns, set(known.values()))
+        if "D/gp" in known.values():  # elsewhere wd is a weight decay
+            known |= {name: "D/wasserstein" for name in columns if normalise_name(name) == "wd"}
         if known.get("recall") == "recall" and not any(normalise_name(name) == "precision" for name in columns):
             del known["recall"]  # a measure of images comes with precision; alone it is that of a classifier
         if not any(own.startswith(("D/", "G/")) and own != "D/accuracy" for own in [*known.values(), *self._taken()]):
