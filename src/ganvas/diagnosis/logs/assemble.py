@@ -134,6 +134,11 @@ def _on_one_time(tables: Sequence[Table], roles: names.Roles, facts: Facts) -> _
     notes = [note for part in parts for note in part.notes]
     dropped = [name for part in parts if not part.timed for name in part.unused]
     parts = [part for part in parts if part.timed]
+    if not parts and tables and all(table.empty for table in tables):
+        raise GanvasError(
+            f"{facts.source} contains no numbers yet: below its header there are no rows.", expected=FORMS,
+            fix="wait until the training has written some.",
+        )  # fmt: skip
     if not parts:
         found = f" but has {_listed(dropped)}" if dropped else ""
         raise GanvasError(

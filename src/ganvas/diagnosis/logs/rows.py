@@ -55,6 +55,7 @@ class Table:
         place: the file, or the folder of event files, whose columns go on in a later file.
         dropped: names of numbers that stood on lines without a known quantity, which were left out.
         notes: what was done to the numbers, in words for the user.
+        empty: whether there is a header, and no row below it yet.
     """
 
     rows: np.ndarray
@@ -65,6 +66,7 @@ class Table:
     place: str = ""
     dropped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    empty: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)

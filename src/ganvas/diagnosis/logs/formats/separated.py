@@ -26,7 +26,11 @@ _SEARCHED = 100
 """Lines among which the header is searched."""
 
 _RULE = re.compile(r"[|:+=\s-]+")
-_TIME = re.compile(r"(?<![\w.:])\d+:\d\d(?::\d\d)?(?![\w.:])")
+_TIME = re.compile(
+    r"(?:(?<![\w.:])(?:\d{4}([-/.])\d\d\1\d\d[T ])?|(?<=\dT))"
+    r"\d+:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?(?![\w.:])"
+)
+"""A time of day, also with its date and its zone."""
 _BOX = str.maketrans({**dict.fromkeys("│┃║┆┇┊┋", "|"), **{chr(code): "+" for code in range(0x2500, 0x2580)
                       if chr(code) not in "│┃║┆┇┊┋"}})  # fmt: skip
 """The characters from which tables are drawn."""
@@ -192,7 +196,8 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
         raise GanvasError(
             f"{shown(source.path.name)} is damaged: {error}.", expected="separated values", fix="write it again."
         ) from error
-    return replace(rows.table(), notes=(decimal_comma.NOTE,) if commas else ())
+    empty = not (rows.count or rows.unread)
+    return replace(rows.table(), empty=empty, notes=(decimal_comma.NOTE,) if commas else ())
 
 
 def _with_points(name: str, cells: Sequence[str]) -> tuple[str, ...]:
