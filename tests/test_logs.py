@@ -189,6 +189,20 @@ def test_lines_of_another_width_are_counted_and_a_repeated_header_is_skipped(log
     assert history.facts.unread == 1
 
 
+@pytest.mark.parametrize("header", ["step,d_loss,g_loss,fid", "step,g_loss,d_loss"])
+def test_a_resumed_log_may_have_other_columns(log: Log, header: str) -> None:
+    row = {"step": "{n}", "d_loss": "0.25", "g_loss": "1.25", "fid": "30"}
+    later = ",".join(row[name] for name in header.split(",")) + "\n"
+    history = log(
+        "step,d_loss,g_loss\n" + "".join(f"{n},0.5,1.5\n" for n in range(9))
+        + f"{header}\n" + "".join(later.format(n=n) for n in range(9, 15)), "log.csv"
+    )  # fmt: skip
+    assert points(history, "D/loss") == [(n, 0.5 if n < 9 else 0.25) for n in range(15)]
+    assert points(history, "G/loss") == [(n, 1.5 if n < 9 else 1.25) for n in range(15)]
+    assert points(history, "fid") == ([(n, 30) for n in range(9, 15)] if "fid" in header else [])
+    assert history.facts.unread == 0
+
+
 def test_single_column_and_duplicate_name(log: Log) -> None:
     assert points(log("d_loss\n0.5\n0.25\n", "a.csv"), "D/loss") == [(0, 0.5), (1, 0.25)]
     history = log("d_loss,d_loss\n0.5,3\n0.25,4\n", "b.csv")

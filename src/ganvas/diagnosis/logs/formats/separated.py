@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice, pairwise
 from typing import NamedTuple
@@ -179,10 +179,10 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
     commas = layout.delimiter != ";" and decimal_comma.writes_commas(cells_at_start)
     try:
         first = next(lines, [])
-        header = name_columns(first)
+        named = name_columns(first)
         if layout.header is None:
             lines = chain([first], lines)
-        while some := list(islice(lines, _CHUNK)):
+        for header, some in _blocks(lines, first, named, name_columns):
             good = [line for line in some if len(line) == len(header)]
             rows.unread += len(some) - len(good)
             if good:
@@ -191,13 +191,41 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
                     cells = {name: _with_points(name, column) for name, column in cells.items()}
                 if any(cells):
                     rows.add_block({name: _converted(column) for name, column in cells.items() if name})
-                rows.texts = {name: column[-LAST:] for name, column in cells.items() if name}
+                rows.texts |= {name: column[-LAST:] for name, column in cells.items() if name}
     except csv.Error as error:
         raise GanvasError(
             f"{shown(source.path.name)} is damaged: {error}.", expected="separated values", fix="write it again."
         ) from error
     empty = not (rows.count or rows.unread)
     return replace(rows.table(), empty=empty, notes=(decimal_comma.NOTE,) if commas else ())
+
+
+def _blocks(
+    lines: Iterable[list[str]], titles: list[str], header: list[str], name_columns: Callable[[list[str]], list[str]]
+) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """(the names, at most `_CHUNK` lines below them): a training that is resumed may write another header.
+
+    Args:
+        titles: the header as it is written.
+        header: the same as names.
+    """
+    some: list[list[str]] = []
+    for line in lines:
+        if line and (len(line) != len(titles) or line[-1][:1].isalpha()) and _is_header(line):
+            if line != titles:
+                yield header, some
+                titles, header, some = line, name_columns(line), []
+            continue
+        some.append(line)
+        if len(some) == _CHUNK:
+            yield header, some
+            some = []
+    yield header, some
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    known = sum(names.is_quantity(cell) or names.time_kind(cell) is not None for cell in cells)
+    return known > 1 and not any(map(_is_number, cells))
 
 
 def _with_points(name: str, cells: Sequence[str]) -> tuple[str, ...]:
