@@ -104,7 +104,7 @@ def find_layout(source: Source) -> Layout | None:
 
 
 def _is_number(cell: str) -> bool:
-    return number(cell.replace(",", ".")) is not None
+    return number(decimal_comma.with_point(cell.strip(), counts=True)) is not None
 
 
 def _plain(line: str) -> str:
@@ -131,8 +131,6 @@ def lines_of(source: Source, layout: Layout) -> Iterator[list[str]]:
     """The cells of every line that is not blank, from the header on."""
     delimiter = layout.delimiter
     lines = islice((line for line in map(_plain, source.lines()) if line.strip()), layout.header or 0, None)
-    if delimiter == ";":
-        lines = (line.replace(",", ".") for line in lines)  # where ; separates, 0,5 is a half
     if delimiter == " ":
         lines = (" ".join(line.split()) for line in lines)
     return csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
@@ -175,8 +173,7 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
         GanvasError: the header is missing, or the text is damaged.
     """
     lines, rows = lines_of(source, layout), Rows()
-    cells_at_start = (" ".join(cells_of(_plain(line), layout.delimiter)) for line in source.head)
-    commas = layout.delimiter != ";" and decimal_comma.writes_commas(cells_at_start)
+    commas = writes_commas(source, layout)
     try:
         first = next(lines, [])
         named = name_columns(first)
@@ -187,7 +184,7 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
             rows.unread += len(some) - len(good)
             if good:
                 cells = dict(zip(header, zip(*good, strict=True), strict=True))
-                if commas:
+                if commas or layout.delimiter == ";":
                     cells = {name: _with_points(name, column) for name, column in cells.items()}
                 if any(cells):
                     rows.add_block({name: _converted(column) for name, column in cells.items() if name})
@@ -226,6 +223,11 @@ def _blocks(
 def _is_header(cells: Sequence[str]) -> bool:
     known = sum(names.is_quantity(cell) or names.time_kind(cell) is not None for cell in cells)
     return known > 1 and not any(map(_is_number, cells))
+
+
+def writes_commas(source: Source, layout: Layout) -> bool:
+    """Whether the decimals of a table stand behind a comma."""
+    return decimal_comma.writes_commas(" ".join(cells_of(_plain(line), layout.delimiter)) for line in source.head)
 
 
 def _with_points(name: str, cells: Sequence[str]) -> tuple[str, ...]:
