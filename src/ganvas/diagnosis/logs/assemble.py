@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from ganvas.diagnosis.logs.numbers import resolution
 from ganvas.diagnosis.logs.rows import Table
 from ganvas.diagnosis.logs.source import FORMS, shown
 from ganvas.diagnosis.logs.timeline import find_time
+from ganvas.diagnosis.logs.trainings import rows_of_training, split_trainings
 from ganvas.errors import GanvasError
 
 _RANK = {"kimg": 0, "step": 1, "epoch": 2, "row": 3}
@@ -65,30 +65,12 @@ def assemble(tables: Sequence[Table], facts: Facts, roles: names.Roles) -> dict[
         trainings.setdefault(table.training, []).append(table)
     histories: dict[str, History] = {}
     for name, own in (trainings or {"": []}).items():
-        for part, some in _begun_again(own, roles).items():
+        for part, some in split_trainings(own, roles).items():
             whole = _with_one_d(_on_one_time(some, roles, facts), roles)
             _check_given(whole, facts, roles)
             for side, history in _of_each_gan(whole, facts, roles).items():
                 histories[" ".join(filter(None, (name, part, side)))] = history
     return histories
-
-
-def _begun_again(tables: Sequence[Table], roles: names.Roles) -> dict[str, list[Table]]:
-    """{"run 1": its rows, "run 2": …} where the time goes back to its beginning; otherwise one, without a name."""
-    filled = [table for table in tables if table.columns]
-    begins = [find_time(table, roles.time_kind).beginnings(_rows_of_training(table, roles)) for table in filled]
-    if len({len(rows) for rows in begins}) != 1 or not begins[0]:
-        return {"": list(tables)}
-    runs: dict[str, list[Table]] = {}
-    for table, rows in zip(filled, begins, strict=True):
-        note = f"its time begins anew {len(rows)} times" if len(rows) > 1 else "its time begins anew once"
-        for i, (begin, end) in enumerate(pairwise([0, *rows, len(table)]), 1):
-            part = table.part(begin, end, f"run {i}")
-            if not roles.translate_all(part.columns) and not roles.split_sides(part.columns):
-                return {"": list(tables)}
-            part = replace(part, notes=(*part.notes, f"{note}: this is training {i} of {len(rows) + 1}"))
-            runs.setdefault(f"run {i}", []).append(part)
-    return runs
 
 
 def _with_one_d(training: _Training, roles: names.Roles) -> _Training:
@@ -225,7 +207,7 @@ def _timed(table: Table, roles: names.Roles) -> _Training:
         return _Training(**left)
     time = find_time(table, roles.time_kind)
     left["notes"] += filter(None, [time.note])
-    kept, restarts = time.rows_kept(_rows_of_training(table, roles))
+    kept, restarts = time.rows_kept(rows_of_training(table, roles))
     known, timed = roles.translate_all(table.columns), {}
     for name, column in table.columns.items():
         is_loss = known.get(name, "").startswith(("D/loss", "G/loss"))
@@ -235,15 +217,6 @@ def _timed(table: Table, roles: names.Roles) -> _Training:
             order = np.argsort(at, kind="stable")
             timed[name] = at[order], values[order]
     return _Training(time.unit, time.clock, timed, dict(table.texts), table.place, restarts=restarts, **left)
-
-
-def _rows_of_training(table: Table, roles: names.Roles) -> np.ndarray:
-    """Which rows have more than times and measures of quality, bool [n]; all if none has."""
-    trained = np.zeros(len(table), bool)
-    for name, column in table.columns.items():
-        if not roles.time_kind(name) and names.translate(name) not in names.SPARSE:
-            trained |= column.present
-    return trained if trained.any() else ~trained
 
 
 def _history(training: _Training, facts: Facts, roles: names.Roles, original: Mapping[str, str]) -> History:

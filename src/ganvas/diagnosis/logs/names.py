@@ -144,6 +144,7 @@ _SPEED = re.compile(r"(?:/|per)[ _]*s(?:ecs?|econds?)?$", re.I)
 _LONGEST = 80
 """Letters in a name; longer ones are prose."""
 
+_RUNS = {"seed", "run", "runid", "runname", "experiment", "trial"}
 _EVALUATION = {"val", "valid", "validation", "test", "eval", "best"}
 _SIDES = (("A", "B"), ("1", "2"), ("X", "Y"))
 _ANY_SIDE = [side for pair in _SIDES for side in pair]
@@ -270,6 +271,11 @@ def split_pair(name: str) -> tuple[str, str] | None:
 def time_kind(name: str) -> str | None:
     """Which of `TIMES` a column is, if any; a speed such as iter/s is none."""
     return None if _SPEED.search(name) else _matching(TIMES, name)
+
+
+def is_run(name: str) -> bool:
+    """Whether the values of a column may tell several trainings apart."""
+    return normalise_name(name) in _RUNS
 
 
 def is_probability(name: str) -> bool:

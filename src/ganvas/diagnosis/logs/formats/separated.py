@@ -12,7 +12,7 @@ import numpy as np
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.formats import decimal_comma
 from ganvas.diagnosis.logs.numbers import number
-from ganvas.diagnosis.logs.rows import GAP, LAST, NULL, VALUE, Column, Rows, Table
+from ganvas.diagnosis.logs.rows import GAP, LAST, MAX_RUNS, NULL, VALUE, Column, Rows, Table
 from ganvas.diagnosis.logs.source import TERMINAL, Source, shown
 from ganvas.errors import GanvasError
 
@@ -172,7 +172,7 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
     Raises:
         GanvasError: the header is missing, or the text is damaged.
     """
-    lines, rows = lines_of(source, layout), Rows()
+    lines, rows, runs = lines_of(source, layout), Rows(), dict[str, dict[str, int]]()
     commas = writes_commas(source, layout)
     try:
         first = next(lines, [])
@@ -187,14 +187,19 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
                 if commas or layout.delimiter == ";":
                     cells = {name: _with_points(name, column) for name, column in cells.items()}
                 if any(cells):
-                    rows.add_block({name: _converted(column) for name, column in cells.items() if name})
+                    rows.add_block({
+                        name: _numbered(column, runs.setdefault(name, {}))
+                        if names.is_run(name) and name not in source.columns else _converted(column)
+                        for name, column in cells.items() if name
+                    })  # fmt: skip
                 rows.texts |= {name: column[-LAST:] for name, column in cells.items() if name}
     except csv.Error as error:
         raise GanvasError(
             f"{shown(source.path.name)} is damaged: {error}.", expected="separated values", fix="write it again."
         ) from error
     empty = not (rows.count or rows.unread)
-    return replace(rows.table(), empty=empty, notes=(decimal_comma.NOTE,) if commas else ())
+    labels = {name: list(numbers) for name, numbers in runs.items()}
+    return replace(rows.table(), labels=labels, empty=empty, notes=(decimal_comma.NOTE,) if commas else ())
 
 
 def _blocks(
@@ -246,3 +251,12 @@ def _converted(cells: Sequence[str]) -> Column:
         state = [VALUE if value is not None else NULL if cell.strip().lower() in _MISSING else GAP
                  for cell, value in zip(cells, numbers, strict=True)]  # fmt: skip
     return Column(values, np.array(state, np.uint8))
+
+
+def _numbered(cells: Sequence[str], numbers: dict[str, int]) -> Column:
+    """A column of names, each as its number, which is added where it is new; there is none for further ones."""
+    for cell in dict.fromkeys(map(str.strip, cells)):
+        if cell and len(numbers) <= MAX_RUNS:
+            numbers.setdefault(cell, len(numbers))
+    values = np.array([numbers.get(cell.strip(), np.nan) for cell in cells], float)
+    return Column(values, np.where(np.isnan(values), GAP, VALUE).astype(np.uint8))
