@@ -120,6 +120,21 @@ def test_cells_that_stay_empty_at_the_end_are_nan(log: Log, cell: str) -> None:
     assert healthy["fid"].last == 40
 
 
+def test_nan_in_rows_of_an_evaluation_is_a_gap(log: Log) -> None:
+    trained = "".join(
+        f"{n},0.5,1.5,nan\n{n},nan,nan,{40 - n}\n" if n % 3 == 2 else f"{n},0.5,1.5,nan\n" for n in range(9)
+    )
+    history = log("step,d_loss,g_loss,fid\n" + trained, "a.csv")
+    assert points(history, "D/loss") == [(n, 0.5) for n in range(9)]
+    assert points(history, "G/loss") == [(n, 1.5) for n in range(9)]
+    assert [(at, value) for at, value in points(history, "fid") if math.isfinite(value)] == [(2, 38), (5, 35), (8, 32)]
+
+
+def test_nan_beside_a_measure_that_is_in_all_rows_is_one_of_the_loss(log: Log) -> None:
+    rows = [f"{n},0.5,1.5,40\n" if n < 6 else f"{n},nan,nan,400\n" for n in range(9)]
+    assert math.isnan(log("step,d_loss,g_loss,fid\n" + "".join(rows), "a.csv")["D/loss"].last)
+
+
 def test_one_null_at_the_end_of_many_rows_is_a_gap(log: Log) -> None:
     row = {"step": 0, "d_loss": 0.5, "g_loss": 1.5, "fid": 20}
     history = log(lines(*[row | {"step": n} for n in range(9)], row | {"step": 9, "d_loss": None, "g_loss": None}))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.logs import names
-from ganvas.diagnosis.logs.gaps import numbers_of_loss
+from ganvas.diagnosis.logs.gaps import evaluated, numbers_of_loss
 from ganvas.diagnosis.logs.numbers import resolution
 from ganvas.diagnosis.logs.rows import Table
 from ganvas.diagnosis.logs.source import FORMS, shown
@@ -208,10 +208,11 @@ def _timed(table: Table, roles: names.Roles) -> _Training:
     time = find_time(table, roles.time_kind)
     left["notes"] += filter(None, [time.note])
     kept, restarts = time.rows_kept(rows_of_training(table, roles))
-    known, timed = roles.translate_all(table.columns), {}
+    known = roles.translate_all(table.columns)
+    losses = [name for name, own in known.items() if own.startswith(("D/loss", "G/loss"))]
+    trained, timed = ~evaluated(losses, table), {}
     for name, column in table.columns.items():
-        is_loss = known.get(name, "").startswith(("D/loss", "G/loss"))
-        present = (numbers_of_loss(name, table, time.own) if is_loss else column.present) & kept
+        present = (numbers_of_loss(name, table, time.own) & trained if name in losses else column.present) & kept
         if name != time.clock and present.any():
             at, values = time.at[present], column.values[present]
             order = np.argsort(at, kind="stable")

@@ -1,7 +1,10 @@
-"""Which cells of a loss are its numbers: a null may be a gap, or the NaN of a training that has died."""
+"""Which cells of a loss are its numbers: a null or a NaN may be a gap, or that of a training that has died."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
+from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.rows import NULL, VALUE, Column, Table
 
 _LEAST = 3
@@ -26,6 +29,25 @@ def numbers_of_loss(name: str, table: Table, own: np.ndarray) -> np.ndarray:
         present = present.copy()
         present[rows[first:]] = True
     return present
+
+
+def evaluated(losses: Sequence[str], table: Table) -> np.ndarray:
+    """Which rows have only a measure of quality, and NaN as each loss, bool [n]: there these NaNs are gaps.
+
+    A measure that also stands beside numbers of a loss tells nothing of the NaNs in its row, and a single such row in
+    the middle may be one of the training.
+
+    Args:
+        losses: the columns of all losses.
+    """
+    lost, measured = np.ones(len(table), bool), np.zeros(len(table), bool)
+    for name in losses:
+        lost &= ~_finite(table.columns[name])
+    for name, column in table.columns.items():
+        if names.translate(name) in names.SPARSE and not (_finite(column) & ~lost).any():
+            measured |= _finite(column)
+    rows = lost & measured
+    return rows if rows.sum() > 1 or rows[-1:].any() else np.zeros(len(table), bool)
 
 
 def _apart(loss: Column, table: Table) -> np.ndarray:
