@@ -21,6 +21,7 @@ from diagnosis_corpus import (
     early_strength,
     ends_in_nan,
     explodes,
+    falling,
     fooled,
     gap_pattern,
     healthy,
@@ -61,6 +62,8 @@ CORPUS: list[Log] = [
     *(healthy(i, objective, SIZES[i % 5]) for i, objective in enumerate(OBJECTIVES)),
     *(healthy(10 + i, objective, SIZES[(i + 3) % 5]) for i, objective in enumerate(OBJECTIVES)),
     *(healthy(seed, "hinge", n, level) for seed, n, level in ((42, 12, 0.3), (43, 40, 0.4), (44, 40, 0.4))),
+    *(with_quality(healthy(seed, "hinge", 400), "kid", falling(np.random.default_rng(seed), 100, 0.05, 1e-4, 0)
+                   + np.random.default_rng(seed).normal(0, 0.002, 100)) for seed in range(3)),
     *(healthy_with(20 + i, OBJECTIVES[i % 7], (240, 800, 3000)[i % 3], *one) for i, one in enumerate(QUALITIES)),
     *(creeping(seed, n, True) for seed, n in enumerate((300, 3000))),
     *(sure_and_good(seed, n) for seed, n in enumerate((500, 2500))),

@@ -85,6 +85,14 @@ class Quality:
         noise = 1.4826 * float(np.median(relative)) / 1.5**0.5
         return min(max(noise, 0.03), 0.1) if len(self.badness) < FEW else noise
 
+    @cached_property
+    def _slack(self) -> float:
+        """What is noise in absolute terms: of a KID, which comes down to 0, three deviations of its newer half."""
+        if self.name != "kid" or len(self.badness) < FEW:
+            return OWN.get(self.name, 0.0)
+        newer = self.badness.value[len(self.badness) // 2 :]
+        return 3 * 1.4826 * float(np.median(np.abs(np.diff(newer, 2)))) / 6**0.5
+
     @property
     def best_at(self) -> int:
         """The place of the best median."""
@@ -97,7 +105,8 @@ class Quality:
         if len(self.badness) < FEW:  # two single values must exceed it
             chance = self._noise * (luck + 1.5)
         best = float(self._smooth[self.best_at])
-        return best + abs(best) * max(self._factor - 1, chance) + OWN.get(self.name, 0.0)
+        relative = abs(best) * max(self._factor - 1, chance)
+        return best + (max(relative, self._slack) if self.name in MEASURES else relative + self._slack)
 
     @cached_property
     def worse(self) -> bool:
@@ -149,7 +158,7 @@ class Quality:
         if len(part) < 2:
             return False
         first = part.early(min(3, max(1, len(part) // 4)))
-        return part.recent(min(3, len(part))) < 0.9 * first - OWN.get(self.name, 0.0)
+        return part.recent(min(3, len(part))) < 0.9 * first - self._slack
 
     @cached_property
     def useless(self) -> bool:
