@@ -4,6 +4,7 @@
 """
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from diagnosis_corpus import (
     early_strength,
     ends_in_nan,
     explodes,
+    falling,
     fooled,
     gap_pattern,
     healthy,
@@ -39,9 +41,11 @@ from diagnosis_corpus import (
     sure_and_good,
     unmeasured,
     winning_flat,
+    with_quality,
 )
 
 from ganvas.diagnosis.diagnosis import apply_rules
+from ganvas.diagnosis.rules.quality import measured, severity_of
 
 SIZES = (20, 60, 200, 700, 3000)
 
@@ -58,6 +62,8 @@ CORPUS: list[Log] = [
     *(healthy(i, objective, SIZES[i % 5]) for i, objective in enumerate(OBJECTIVES)),
     *(healthy(10 + i, objective, SIZES[(i + 3) % 5]) for i, objective in enumerate(OBJECTIVES)),
     *(healthy(seed, "hinge", n, level) for seed, n, level in ((42, 12, 0.3), (43, 40, 0.4), (44, 40, 0.4))),
+    *(with_quality(healthy(seed, "hinge", 400), "kid", falling(np.random.default_rng(seed), 100, 0.05, 1e-4, 0)
+                   + np.random.default_rng(seed).normal(0, 0.002, 100)) for seed in range(3)),
     *(healthy_with(20 + i, OBJECTIVES[i % 7], (240, 800, 3000)[i % 3], *one) for i, one in enumerate(QUALITIES)),
     *(creeping(seed, n, True) for seed, n in enumerate((300, 3000))),
     *(sure_and_good(seed, n) for seed, n in enumerate((500, 2500))),
@@ -101,6 +107,9 @@ CORPUS: list[Log] = [
     ambiguous(d_wins(1, "cross-entropy", 200, 0.3), "D wins, no quality"),
     ambiguous(regresses(1, 500, "fid", ramp(40, (0, 90), (0.5, 20), (1, 23)), 0.05), "FID 1.15 times its best"),
     ambiguous(healthy(1, "cross-entropy", 3), "three rows"),
+    *(ambiguous(regresses(seed, 400, name, ramp(100, *points), 0.03), f"{name} only rises")
+      for seed, (name, *points) in enumerate((
+          ("lpips", (0, 0.2), (1, 0.45)), ("ms-ssim", (0, 0.2), (1, 0.58)), ("ppl", (0, 5), (0.2, 70), (1, 124))))),
 ]  # fmt: skip
 
 
@@ -112,6 +121,29 @@ def said(log: Log) -> str:
 @pytest.mark.parametrize("log", CORPUS, ids=lambda log: f"{log.truth}-{log.kind}-{log.rows}".replace(" ", "_"))
 def test_what_is_said_of_a_log_is_true(log: Log) -> None:
     assert not log.faults(apply_rules(log.history()))
+
+
+def test_a_measure_that_may_show_variety_makes_no_failure_of_what_losses_suggest() -> None:
+    """LPIPS also measures the variety of fakes; beside PSNR it is the distance to the right images."""
+    log = regresses(0, 400, "lpips", ramp(100, (0, 0.2), (1, 0.45)), 0.03)
+    assert severity_of(log.history(), 1.0) == "warning"
+    assert severity_of(log.history(), 1.0, sure=True) == "failure"
+    paired = {"psnr": np.full(2, 20.0), **log.columns}
+    assert severity_of(replace(log, columns=paired).history(), 1.0) == "failure"
+
+
+def test_another_measure_is_preferred_to_one_that_may_show_variety() -> None:
+    log = with_quality(healthy_with(1, "hinge", 400, "inception score", 1.2, 9), "lpips", ramp(100, (0, 0.2), (1, 0.5)))
+    quality = measured(log.history())
+    assert quality is not None
+    assert (quality.name, quality.worse) == ("inception score", False)
+
+
+def test_a_ppl_before_g_has_learned_is_not_the_best() -> None:
+    log = with_quality(healthy(1, "hinge", 400), "ppl", ramp(40, (0, 5), (0.2, 120), (1, 118)))
+    quality = measured(log.history())
+    assert quality is not None
+    assert not quality.worse
 
 
 def test_corpus_is_broad() -> None:

@@ -318,6 +318,25 @@ def test_columns_and_numbers_of_every_format(case: Case, tmp_path: Path) -> None
         assert own in history.facts.columns.values()
 
 
+@pytest.mark.parametrize(
+    "when",
+    ["2026-01-01T10:{n:02d}:00", "2026-01-01T10:{n:02d}:00Z", "2026-01-01T10:{n:02d}:00.123456+01:00", "{n}:00:00.25",
+     "2026-01-01 10:00:00.00000{n}", "2026-01-01 10:{n:02d}:00+0100"],
+)  # fmt: skip
+def test_times_of_day_in_a_table_are_no_names(when: str, tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text(each_line(when + ",{step},{d},{g}\n", "# run 3\ntime,step,d_loss,g_loss\n"))
+    history = read_trainings([tmp_path / "a.log"])[""]
+    assert history.facts.format == "separated values"
+    assert list(zip(history["D/loss"].at, history["D/loss"].value, strict=True)) == BOTH["D/loss"]
+
+
+def test_table_without_rows_is_said_to_have_none_yet(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("step,d_loss,g_loss\n")
+    with pytest.raises(GanvasError, match="numbers yet: below its header there are no rows") as raised:
+        read_trainings([tmp_path / "a.csv"])
+    assert "wait" in raised.value.fix
+
+
 def read_case(case: Case, folder: Path) -> History:
     path = folder / case.name
     for name, text in ({"": case.text} if isinstance(case.text, str) else case.text).items():

@@ -9,11 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.reader import read
+from ganvas.diagnosis.logs.rows import VALUE, Column, Rows
+from ganvas.diagnosis.logs.timeline import find_time
 from ganvas.errors import GanvasError
 
 Log = Callable[..., History]
@@ -102,6 +105,42 @@ def test_null_between_numbers_is_a_gap(log: Log) -> None:
     assert points(history, "fid") == [(0, 90)]
 
 
+@pytest.mark.parametrize("cell", ["", "None", "-"])
+def test_cells_that_stay_empty_at_the_end_are_nan(log: Log, cell: str) -> None:
+    """As pandas writes NaN; the evaluation at the end, and the one in between, are rows of their own."""
+    trained = [f"{n},0.1,0.5,1.5,{cell}\n" for n in range(9)]
+    evaluated = f"9,{cell},{cell},{cell},40\n"
+    dead = "".join(f"{n},0.1,{cell},{cell},{cell}\n" for n in range(9, 12))
+    header = "step,lr,d_loss,g_loss,fid\n"
+    history = log(header + "".join(trained[:5]) + evaluated.replace("9", "4", 1) + "".join(trained[5:]) + dead)
+    assert history["D/loss"].at.tolist() == history["G/loss"].at.tolist() == [float(n) for n in range(12)]
+    assert [math.isnan(value) for value in history["D/loss"].value] == [False] * 9 + [True] * 3
+    healthy = log(header + "".join(trained) + evaluated * 4)
+    assert points(healthy, "D/loss") == [(n, 0.5) for n in range(9)]
+    assert healthy["fid"].last == 40
+
+
+def test_nan_in_rows_of_an_evaluation_is_a_gap(log: Log) -> None:
+    trained = "".join(
+        f"{n},0.5,1.5,nan\n{n},nan,nan,{40 - n}\n" if n % 3 == 2 else f"{n},0.5,1.5,nan\n" for n in range(9)
+    )
+    history = log("step,d_loss,g_loss,fid\n" + trained, "a.csv")
+    assert points(history, "D/loss") == [(n, 0.5) for n in range(9)]
+    assert points(history, "G/loss") == [(n, 1.5) for n in range(9)]
+    assert [(at, value) for at, value in points(history, "fid") if math.isfinite(value)] == [(2, 38), (5, 35), (8, 32)]
+
+
+def test_nan_beside_a_measure_that_is_in_all_rows_is_one_of_the_loss(log: Log) -> None:
+    rows = [f"{n},0.5,1.5,40\n" if n < 6 else f"{n},nan,nan,400\n" for n in range(9)]
+    assert math.isnan(log("step,d_loss,g_loss,fid\n" + "".join(rows), "a.csv")["D/loss"].last)
+
+
+def test_one_null_at_the_end_of_many_rows_is_a_gap(log: Log) -> None:
+    row = {"step": 0, "d_loss": 0.5, "g_loss": 1.5, "fid": 20}
+    history = log(lines(*[row | {"step": n} for n in range(9)], row | {"step": 9, "d_loss": None, "g_loss": None}))
+    assert history["D/loss"].at.tolist() == history["G/loss"].at.tolist() == [float(n) for n in range(9)]
+
+
 def test_torn_lines_are_counted(log: Log) -> None:
     history = log(lines({"step": 1, "d_loss": 1.0}) + "[1, 2]\n\n" + '{"step": 2, "d_lo')
     assert points(history, "D/loss") == [(1, 1)]
@@ -163,6 +202,20 @@ def test_lines_of_another_width_are_counted_and_a_repeated_header_is_skipped(log
     history = log("step,d_loss\n0,0.5\nstep,d_loss\n1,0.25\n2\n", "log.csv")
     assert points(history, "D/loss") == [(0, 0.5), (1, 0.25)]
     assert history.facts.unread == 1
+
+
+@pytest.mark.parametrize("header", ["step,d_loss,g_loss,fid", "step,g_loss,d_loss"])
+def test_a_resumed_log_may_have_other_columns(log: Log, header: str) -> None:
+    row = {"step": "{n}", "d_loss": "0.25", "g_loss": "1.25", "fid": "30"}
+    later = ",".join(row[name] for name in header.split(",")) + "\n"
+    history = log(
+        "step,d_loss,g_loss\n" + "".join(f"{n},0.5,1.5\n" for n in range(9))
+        + f"{header}\n" + "".join(later.format(n=n) for n in range(9, 15)), "log.csv"
+    )  # fmt: skip
+    assert points(history, "D/loss") == [(n, 0.5 if n < 9 else 0.25) for n in range(15)]
+    assert points(history, "G/loss") == [(n, 1.5 if n < 9 else 1.25) for n in range(15)]
+    assert points(history, "fid") == ([(n, 30) for n in range(9, 15)] if "fid" in header else [])
+    assert history.facts.unread == 0
 
 
 def test_single_column_and_duplicate_name(log: Log) -> None:
@@ -380,7 +433,15 @@ def test_probabilities_are_recognised(log: Log, header: str, values: list[float]
 
 @pytest.mark.parametrize(
     ("names_", "expected"),
-    [("critic_loss,lr", True), ("d_loss,wasserstein_distance", True), ("d_loss,w_dist", True), ("d_loss,lr", None)],
+    [
+        ("critic_loss,lr", True),
+        ("d_loss,wasserstein_distance", True),
+        ("d_loss,w_dist", True),
+        ("d_loss,lr", None),
+        ("d_loss,wd", None),
+        ("d_loss,gp,wd", True),
+        ("d_loss,WassersteinD", True),
+    ],
 )
 def test_critic_is_recognised_by_a_name(log: Log, names_: str, expected: bool | None) -> None:
     assert log(f"{names_}\n-0.5,1\n-0.25,1\n", "a.csv").facts.critic is expected
@@ -430,6 +491,29 @@ def test_batches_restarting_in_every_epoch_are_counted_on(log: Log) -> None:
     history = log("batch,d_loss\n" + "0,1\n9,1\n" * 4, "b.csv")
     assert history["D/loss"].at.tolist() == [0, 9, 10, 19, 20, 29, 30, 39]
     assert history.facts.restarts == 0
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_a_count_of_batches_restarts_in_every_epoch(log: Log, epochs: int) -> None:
+    history = log("batch,d_loss\n" + "".join(f"{n},1\n" for n in range(20)) * epochs, "a.csv")
+    assert history["D/loss"].at.tolist() == list(range(20 * epochs))
+    assert history.facts.notes == (f"its batch begins anew {epochs - 1}x: read as the epochs of one training",)
+
+
+def test_a_count_of_batches_that_goes_back_to_its_middle_is_resumed(log: Log) -> None:
+    history = log("batch,d_loss\n" + "".join(f"{n},1\n" for n in [*range(40), *range(20, 60)]), "a.csv")
+    assert history["D/loss"].at.tolist() == list(range(60))
+    assert history.facts.restarts == 1
+
+
+def test_epochs_of_a_log_of_which_rows_are_dropped_are_counted() -> None:
+    rows, step = Rows(2048), np.arange(1001.0)
+    for _ in range(8):
+        rows.add_block({"step": Column(step, np.full(1001, VALUE, np.uint8))})
+    time_ = find_time(rows.table(), names.time_kind)
+    assert len(time_.at) <= 4096
+    assert (np.diff(time_.at) > 0).all()
+    assert time_.at[-1] == 8 * 1001 - 1
 
 
 def test_row_without_a_time_has_the_time_of_the_row_before(log: Log) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_logs import write_events
 
@@ -11,6 +12,7 @@ from ganvas.diagnosis.history import History
 from ganvas.diagnosis.logs import folder as folders
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.reader import read_trainings
+from ganvas.diagnosis.logs.rows import VALUE, Column, Rows
 from ganvas.diagnosis.sources import diagnose
 from ganvas.errors import GanvasError
 
@@ -216,6 +218,69 @@ def test_log_that_begins_anew_is_two_trainings(files: Files) -> None:
     found = diagnose(path)
     assert list(found.trainings) == ["run 1", "run 2"]
     assert "its time begins anew once: this is training 2 of 2" in str(found)
+
+
+def test_many_trainings_of_different_lengths_are_told_apart(files: Files) -> None:
+    lengths = [30, 28, 32, 12]
+    path = files({"log.csv": "step,d_loss,g_loss\n" + "".join(f"{n},0.5,1.5\n" for k in lengths for n in range(k))})
+    trainings = read_trainings([path / "log.csv"])
+    assert {name: len(own["D/loss"]) for name, own in trainings.items()} == {
+        f"run {i}": length for i, length in enumerate(lengths, 1)
+    }
+
+
+def test_steps_that_restart_after_equally_many_are_epochs_and_said_to_be(files: Files) -> None:
+    history = only(files({"log.csv": "step,d_loss,g_loss\n" + "".join(f"{n},0.5,1.5\n" for n in range(30)) * 4}))
+    assert history["D/loss"].at.tolist() == list(range(120))
+    assert history.facts.notes == ("its step begins anew 3x: read as the epochs of one training",)
+
+
+@pytest.mark.parametrize(("column", "values"), [("seed", (0, 1, 7)), ("run", ("a", "b b", "c")), ("run_id", (2, 4, 9))])
+@pytest.mark.parametrize("blocks", [False, True], ids=["side by side", "one after the other"])
+def test_trainings_that_a_column_names_are_told_apart(
+    column: str, values: tuple[object, ...], blocks: bool, files: Files
+) -> None:
+    steps = range(30)
+    pairs = [(i, n) for i in range(3) for n in steps] if blocks else [(i, n) for n in steps for i in range(3)]
+    text = f"{column},step,d_loss,g_loss\n" + "".join(f"{values[i]},{n},0.{i + 1},1.5\n" for i, n in pairs)
+    path = files({"log.csv": text}) / "log.csv"
+    trainings = read_trainings([path])
+    assert list(trainings) == [f"{column} {value}" for value in values]
+    for i, history in enumerate(trainings.values()):
+        assert history["D/loss"].at.tolist() == list(steps)
+        assert set(history["D/loss"].value) == {(i + 1) / 10}
+    assert f"3 trainings are side by side in it: this is {column} {values[1]}" in str(diagnose(path))
+
+
+def test_of_trainings_side_by_side_all_are_thinned_alike() -> None:
+    rows = Rows(2048)
+    present = np.full(9000, VALUE, np.uint8)
+    rows.add_block({"seed": Column(np.arange(9000) % 2.0, present), "d_loss": Column(np.ones(9000), present)})
+    seeds = rows.table().columns["seed"].values
+    assert len(seeds) < 6000
+    assert 0.4 < seeds.mean() < 0.6
+
+
+def test_trainings_in_lines_of_json_are_told_apart_by_their_seeds(files: Files) -> None:
+    rows = [{"seed": seed, "step": n, "d_loss": 0.5, "g_loss": 1.5} for n in range(9) for seed in (3, 5)]
+    assert list(read_trainings([files({"a.jsonl": "".join(json.dumps(row) + "\n" for row in rows)}) / "a.jsonl"])) == [
+        "seed 3", "seed 5"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(i, n) for i in (1, 2) for n in range(30 * i - 30, 30 * i)],
+        [(i, n) for i in (1, 2) for n in range(20 * i - 20, 20 * i + 10)],
+        [(n, n) for n in range(30)],
+        [(1, n) for n in range(30)],
+    ],
+    ids=["goes on", "resumed", "many", "one"],
+)
+def test_a_column_run_of_one_training_does_not_split_it(rows: list[tuple[int, int]], files: Files) -> None:
+    history = only(files({"log.csv": "run,step,d_loss\n" + "".join(f"{i},{n},0.5\n" for i, n in rows)}))
+    assert history["D/loss"].at.tolist() == sorted({n for _, n in rows})
 
 
 def test_log_that_goes_back_to_its_middle_is_one_training(files: Files) -> None:

@@ -97,6 +97,34 @@ def test_decimals_behind_a_comma_in_tables(text: str, name: str, steps: tuple[st
     assert history.facts.resolution["D/loss"] == pytest.approx(0.001)
 
 
+@pytest.mark.parametrize(
+    ("lines", "at", "d"),
+    [
+        ("9,800;1.0173;1.5\n9,900;1.0574;1.5\n", [9800, 9900], [1.0173, 1.0574]),
+        ("9.800;1,0173;1,5\n9.900;1,0574;1,5\n", [9800, 9900], [1.0173, 1.0574]),
+        ("9.800;1.234,56;1,5\n9.900;0,5;1,5\n", [9800, 9900], [1234.56, 0.5]),
+        ("9,800;1,200.5;1.5\n9,900;0.5;1.5\n", [9800, 9900], [1200.5, 0.5]),
+        ("0;1.200;1.5\n1;0.982;1.5\n", [0, 1], [1.2, 0.982]),
+        ("0;0,5;1.5\n1;0,25;1.5\n", [0, 1], [0.5, 0.25]),
+    ],
+)
+def test_thousands_and_decimals_where_semicolons_separate(
+    lines: str, at: list[float], d: list[float], log: Log
+) -> None:
+    history = log("step;d_loss;g_loss\n" + lines, "a.csv")
+    assert history["D/loss"].at.tolist() == at
+    assert history["D/loss"].value.tolist() == d
+
+
+@pytest.mark.parametrize(
+    "lines", ["9.800;d_loss;0,75\n9.900;d_loss;1.000,5\n", "9,800;d_loss;0.75\n9,900;d_loss;1000.5\n"]
+)
+def test_thousands_and_decimals_in_long_form(lines: str, log: Log) -> None:
+    history = log("step;name;value\n" + lines, "a.csv")
+    assert history["D/loss"].at.tolist() == [9800, 9900]
+    assert history["D/loss"].value.tolist() == [0.75, 1000.5]
+
+
 # Tables, and prose that is none
 
 

@@ -11,6 +11,7 @@ from torch.nn.functional import softplus
 from watched_loops import LOOPS, Loop, N, discriminator, generator, points, run
 
 import ganvas
+from ganvas.diagnosis.loops import probe as probe_module
 
 
 def train(probe: Any, G: nn.Module, D: nn.Module, steps: int = 12, each: int = 1, **given: Any) -> ganvas.Probe:
@@ -229,3 +230,24 @@ def test_a_g_that_has_hardly_been_stepped_has_not_collapsed() -> None:
     probe = train(watch(G, D, every=5), G, D, 300, each=100)
     assert probe.history["diversity/batch"].recent() < 0.02
     assert "mode collapse" not in [finding.name for finding in probe.diagnosis().findings]
+
+
+def test_after_three_errors_nothing_is_observed_and_losses_are_not_kept_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probe_module, "KEPT_LOSSES", 8)
+    G, D = generator(), discriminator()
+    probe = watch(G, D, every=1)
+    monkeypatch.setattr(probe._observed, "add_batch", lambda *_: 1 / 0)
+    for i in range(30):
+        fake = G(torch.randn(N, 4))
+        D(fake.detach())
+        probe.step(real=points(), fake=fake, d_loss=torch.tensor(float(i)))
+    assert "the later rounds could not be measured: ZeroDivision" in headline(probe)
+    assert not D._forward_hooks
+    assert not probe._observed.recording
+    assert len(probe.history["D/loss"]) == 30
+    for i in range(20):
+        probe.step(real=points(), fake=fake, d_loss=torch.tensor(float(i)))
+        assert max(map(len, probe._losses.values()), default=0) < 8
+    probe.close()

@@ -4,17 +4,18 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.gaps import evaluated, numbers_of_loss
 from ganvas.diagnosis.logs.numbers import resolution
-from ganvas.diagnosis.logs.rows import GAP, NULL, Column, Table
+from ganvas.diagnosis.logs.rows import Table
 from ganvas.diagnosis.logs.source import FORMS, shown
 from ganvas.diagnosis.logs.timeline import find_time
+from ganvas.diagnosis.logs.trainings import rows_of_training, split_trainings
 from ganvas.errors import GanvasError
 
 _RANK = {"kimg": 0, "step": 1, "epoch": 2, "row": 3}
@@ -64,30 +65,12 @@ def assemble(tables: Sequence[Table], facts: Facts, roles: names.Roles) -> dict[
         trainings.setdefault(table.training, []).append(table)
     histories: dict[str, History] = {}
     for name, own in (trainings or {"": []}).items():
-        for part, some in _begun_again(own, roles).items():
+        for part, some in split_trainings(own, roles).items():
             whole = _with_one_d(_on_one_time(some, roles, facts), roles)
             _check_given(whole, facts, roles)
             for side, history in _of_each_gan(whole, facts, roles).items():
                 histories[" ".join(filter(None, (name, part, side)))] = history
     return histories
-
-
-def _begun_again(tables: Sequence[Table], roles: names.Roles) -> dict[str, list[Table]]:
-    """{"run 1": its rows, "run 2": …} where the time goes back to its beginning; otherwise one, without a name."""
-    filled = [table for table in tables if table.columns]
-    begins = [find_time(table, roles.time_kind).beginnings(_rows_of_training(table, roles)) for table in filled]
-    if len({len(rows) for rows in begins}) != 1 or not begins[0]:
-        return {"": list(tables)}
-    runs: dict[str, list[Table]] = {}
-    for table, rows in zip(filled, begins, strict=True):
-        note = f"its time begins anew {len(rows)} times" if len(rows) > 1 else "its time begins anew once"
-        for i, (begin, end) in enumerate(pairwise([0, *rows, len(table)]), 1):
-            part = table.part(begin, end, f"run {i}")
-            if not roles.translate_all(part.columns) and not roles.split_sides(part.columns):
-                return {"": list(tables)}
-            part = replace(part, notes=(*part.notes, f"{note}: this is training {i} of {len(rows) + 1}"))
-            runs.setdefault(f"run {i}", []).append(part)
-    return runs
 
 
 def _with_one_d(training: _Training, roles: names.Roles) -> _Training:
@@ -133,6 +116,11 @@ def _on_one_time(tables: Sequence[Table], roles: names.Roles, facts: Facts) -> _
     notes = [note for part in parts for note in part.notes]
     dropped = [name for part in parts if not part.timed for name in part.unused]
     parts = [part for part in parts if part.timed]
+    if not parts and tables and all(table.empty for table in tables):
+        raise GanvasError(
+            f"{facts.source} contains no numbers yet: below its header there are no rows.", expected=FORMS,
+            fix="wait until the training has written some.",
+        )  # fmt: skip
     if not parts:
         found = f" but has {_listed(dropped)}" if dropped else ""
         raise GanvasError(
@@ -218,33 +206,18 @@ def _timed(table: Table, roles: names.Roles) -> _Training:
     if not table.columns:
         return _Training(**left)
     time = find_time(table, roles.time_kind)
-    kept, restarts = time.rows_kept(_rows_of_training(table, roles))
-    timed = {}
+    left["notes"] += filter(None, [time.note])
+    kept, restarts = time.rows_kept(rows_of_training(table, roles))
+    known = roles.translate_all(table.columns)
+    losses = [name for name, own in known.items() if own.startswith(("D/loss", "G/loss"))]
+    trained, timed = ~evaluated(losses, table), {}
     for name, column in table.columns.items():
-        present = _present(name, column) & kept
+        present = (numbers_of_loss(name, table, time.own) & trained if name in losses else column.present) & kept
         if name != time.clock and present.any():
             at, values = time.at[present], column.values[present]
             order = np.argsort(at, kind="stable")
             timed[name] = at[order], values[order]
     return _Training(time.unit, time.clock, timed, dict(table.texts), table.place, restarts=restarts, **left)
-
-
-def _rows_of_training(table: Table, roles: names.Roles) -> np.ndarray:
-    """Which rows have more than times and measures of quality, bool [n]; all if none has."""
-    trained = np.zeros(len(table), bool)
-    for name, column in table.columns.items():
-        if not roles.time_kind(name) and names.translate(name) not in names.SPARSE:
-            trained |= column.state != GAP
-    return trained if trained.any() else ~trained
-
-
-def _present(name: str, column: Column) -> np.ndarray:
-    """A null is NaN, as JavaScript writes it, if it ends a column that had no gaps; otherwise it is a gap."""
-    present, null = column.present, column.state == NULL
-    first = int(null.argmax())
-    died = null.any() and present[:first].all() and not present[first:].any()
-    own = names.translate(name)
-    return present | null if died and own and own not in names.SPARSE else present
 
 
 def _history(training: _Training, facts: Facts, roles: names.Roles, original: Mapping[str, str]) -> History:
@@ -273,7 +246,8 @@ def _history(training: _Training, facts: Facts, roles: names.Roles, original: Ma
     outputs = [name for name, own in known.items() if own in ("D/real", "D/fake")]
     values = [training.timed[name][1] for name in outputs]
     history.update_facts(probabilities=_are_probabilities(outputs, values))
-    if any(map(names.is_critic, training.timed)) or any(names.normalise_name(name) == "c1" for name in known):
+    critic = "D/wasserstein" in known.values() or any(map(names.is_critic, training.timed))
+    if critic or any(names.normalise_name(name) == "c1" for name in known):
         history.update_facts(critic=True)
     return history
 

@@ -76,7 +76,8 @@ TABLE = {
     "D/gradient": f"{_of(_D, _GRADIENT)}|{_GRADIENT}{_D}norm",
     "G/gradient": f"{_of(_G, _GRADIENT)}|{_GRADIENT}{_G}norm",
     "D/gp": f"(?:{_D}|{_LOSS})?(?:gp|grad(?:ient)?pen(?:alty)?)(?:{_LOSS}|{_D})?",
-    "D/wasserstein": "(?:em|w|wasserstein|earthmovers?)(?:1|d|dist|distance|estimate)|emd",
+    "D/wasserstein": "(?:em|w)(?:1|dist|distance|estimate)|emd"
+    "|(?:wasserstein|earthmovers?)(?:1|d|dist|distance|estimate)",
     "fid": _measure("fid(?:score)?s?|frechetinceptiondistance"),
     "kid": _measure("kid(?:score)?s?|kernelinceptiondistance"),
     "inception score": _measure("inceptionscores?|is"),
@@ -143,6 +144,7 @@ _SPEED = re.compile(r"(?:/|per)[ _]*s(?:ecs?|econds?)?$", re.I)
 _LONGEST = 80
 """Letters in a name; longer ones are prose."""
 
+_RUNS = {"seed", "run", "runid", "runname", "experiment", "trial"}
 _EVALUATION = {"val", "valid", "validation", "test", "eval", "best"}
 _SIDES = (("A", "B"), ("1", "2"), ("X", "Y"))
 _ANY_SIDE = [side for pair in _SIDES for side in pair]
@@ -184,6 +186,8 @@ class Roles:
         pix2pix = any(normalise_name(name) == "ggan" for name in columns)
         known = {name: (pix2pix and _PIX2PIX_LOSSES.get(normalise_name(name))) or translate(name) for name in columns}
         known = {name: own for name, own in known.items() if own} | _authors(columns, set(known.values()))
+        if "D/gp" in known.values():  # elsewhere wd is a weight decay
+            known |= {name: "D/wasserstein" for name in columns if normalise_name(name) == "wd"}
         if known.get("recall") == "recall" and not any(normalise_name(name) == "precision" for name in columns):
             del known["recall"]  # a measure of images comes with precision; alone it is that of a classifier
         if not any(own.startswith(("D/", "G/")) and own != "D/accuracy" for own in [*known.values(), *self._taken()]):
@@ -267,6 +271,11 @@ def split_pair(name: str) -> tuple[str, str] | None:
 def time_kind(name: str) -> str | None:
     """Which of `TIMES` a column is, if any; a speed such as iter/s is none."""
     return None if _SPEED.search(name) else _matching(TIMES, name)
+
+
+def is_run(name: str) -> bool:
+    """Whether the values of a column may tell several trainings apart."""
+    return normalise_name(name) in _RUNS
 
 
 def is_probability(name: str) -> bool:

@@ -1,11 +1,13 @@
 """Rows of numbers in bounded memory: what the readers of all formats fill."""
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+
+from ganvas.diagnosis.logs import names
 
 MAX_ROWS = 2**16
 """Most rows that are kept of a log; of longer ones every second is dropped, as often as necessary."""
@@ -19,10 +21,13 @@ RARE = 1024
 LAST = 20
 """Numbers at the end of a column whose printed decimals count."""
 
+MAX_RUNS = 20
+"""Trainings that a column names; one with more values is something else."""
+
 _BUFFER = 4096
 
 GAP, VALUE, NULL = 0, 1, 2
-"""What a cell is: not there, a number (NaN and infinity too), or a null of JSON."""
+"""What a cell is: not there, a number (NaN and infinity too), or a null of JSON and an empty cell of a table."""
 
 
 class Column(NamedTuple):
@@ -55,6 +60,8 @@ class Table:
         place: the file, or the folder of event files, whose columns go on in a later file.
         dropped: names of numbers that stood on lines without a known quantity, which were left out.
         notes: what was done to the numbers, in words for the user.
+        labels: {column: its words, each in the place of its number} of a column that names trainings.
+        empty: whether there is a header, and no row below it yet.
     """
 
     rows: np.ndarray
@@ -65,18 +72,17 @@ class Table:
     place: str = ""
     dropped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    empty: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def part(self, begin: int, end: int, training: str) -> "Table":
-        """The rows from one to before another, as a training of their own."""
-        columns = {
-            name: Column(column.values[begin:end], column.state[begin:end]) for name, column in self.columns.items()
-        }
+    def part(self, rows: slice | np.ndarray, training: str, unread: int) -> "Table":
+        """Some of the rows, a slice or bool [n], as a training of their own."""
+        columns = {name: Column(column.values[rows], column.state[rows]) for name, column in self.columns.items()}
         filled = {name: column for name, column in columns.items() if column.present.any()}
-        unread = 0 if begin else self.unread
-        return replace(self, rows=self.rows[begin:end], columns=filled, unread=unread, training=training)
+        return replace(self, rows=self.rows[rows], columns=filled, unread=unread, training=training)
 
 
 class Rows:
@@ -164,8 +170,10 @@ def _thinned(columns: dict[str, Column], length: int) -> np.ndarray:
     """Which rows stay, bool [n]: of each kind every second one, so that alternating rows are thinned alike."""
     kind = np.zeros(length, np.int64)
     weights = np.random.default_rng(0).integers(1, 2**50, len(columns))
-    for weight, column in zip(weights, columns.values(), strict=True):
-        kind += weight * (column.state != GAP)
+    for weight, (name, column) in zip(weights, columns.items(), strict=True):
+        kind += weight * column.present
+        if names.is_run(name):
+            kind += weight // 2 * np.unique(column.values, return_inverse=True)[1]
     order = np.argsort(kind, kind="stable")
     starts = np.flatnonzero(np.diff(kind[order], prepend=kind[order[0]] - 1))
     sizes = np.diff(starts, append=length)

@@ -23,12 +23,14 @@ class Timeline:
         clock: the column of the time; empty for the number of the row.
         at: the times, float64 [n].
         own: whether a row has a time of its own, bool [n]; the others have that of the row before, or of their epoch.
+        note: what was assumed, in words for the user.
     """
 
     unit: str
     clock: str
     at: np.ndarray
     own: np.ndarray
+    note: str = ""
 
     def rows_kept(self, trained: np.ndarray) -> tuple[np.ndarray, int]:
         """(which rows no resumed training wrote again, how often time went back).
@@ -67,11 +69,16 @@ def find_time(table: Table, kind_of: TimeKind) -> Timeline:
             name, values = clocks[kind]
             return Timeline("kimg", name, _fill(values, epoch) / per_kimg, ~np.isnan(values))
     epochs = None if epoch is None else _fill(epoch)
-    steps = [clocks[kind] for kind in ("step", "batch") if kind in clocks]
-    for name, values in sorted(steps, key=lambda step: _restarts_count(step[1], epochs)):
-        own = ~np.isnan(values)
-        at = _accumulate(values, epochs) if _restarts_count(values, epochs) else values
-        return Timeline("step", name, _fill(at, epoch), own)
+    counts = []
+    for kind in ("step", "batch"):
+        if kind in clocks:
+            name, values = clocks[kind]
+            counts.append((_epochs_counted(values, epochs, table.rows, kind == "batch"), name, values))
+    for counted, name, values in sorted(counts, key=lambda count: count[0] > 1):
+        at = _accumulate(values, epochs) if counted > 1 else values
+        assumed = counted > 1 and epochs is None
+        note = f"its {name} begins anew {counted - 1}x: read as the epochs of one training" if assumed else ""
+        return Timeline("step", name, _fill(at, epoch), ~np.isnan(values), note)
     if epoch is not None and epochs is not None:
         return Timeline("epoch", clocks["epoch"][0], epochs + _fractions(epochs), ~np.isnan(epoch))
     return Timeline("row", "", table.rows.astype(float), np.ones(len(table), bool))
@@ -105,14 +112,27 @@ def _fill(values: np.ndarray, epoch: np.ndarray | None = None) -> np.ndarray:
     return filled
 
 
-def _restarts_count(step: np.ndarray, epoch: np.ndarray | None) -> bool:
-    """Whether a count restarts in every epoch, or, without epochs, repeatedly from the same number."""
+def _epochs_counted(step: np.ndarray, epoch: np.ndarray | None, rows: np.ndarray, batches: bool) -> int:
+    """In how many epochs a count restarts; 1 where it is counted on, or where its restarts are those of trainings.
+
+    Without a column of the epochs it restarts from the same number each time: a count of batches at least once, one of
+    steps at least three times, each time after equally many, which several trainings in one file hardly are.
+
+    Args:
+        rows: the number of each row in the file, int64 [n]: where some were dropped, so were first and last batches.
+        batches: whether the count is called one of batches.
+    """
     known = ~np.isnan(step)
-    back = np.diff(step[known]) < 0
+    change = np.diff(step[known])
+    back = change < 0
     if epoch is not None:
-        return bool((np.diff(epoch[known])[back] > 0).any())
-    starts = step[known][1:][back]
-    return len(starts) >= 3 and len(np.unique(starts)) == 1
+        return 1 + int(back.sum() if (np.diff(epoch[known])[back] > 0).any() else 0)
+    slack = change.max() if (np.diff(rows) > 1).any() else 0.0
+    starts, ends = step[known][1:][back], step[known][:-1][back]
+    if not len(starts) or (len(starts) < 3 and (not batches or starts.min() > step[known][0] + slack)):
+        return 1
+    same = np.ptp(starts) <= slack and (batches or np.ptp(ends) <= slack)
+    return 1 + len(starts) if same else 1
 
 
 def _accumulate(step: np.ndarray, epoch: np.ndarray | None) -> np.ndarray:

@@ -179,7 +179,8 @@ class ObservedNetworks:
             yield
 
     def close(self) -> None:
-        """Removes the hooks."""
+        """Removes the hooks, and forgets the calls of the round; a second time does no harm."""
+        self._recording, self.calls = False, {"D": [], "G": []}
         for hook in self._hooks:
             hook.remove()
         self._wiring.close()

@@ -48,6 +48,9 @@ MAX_WAIT = 100
 LOSS_ROWS = 16
 """Rows of losses between two probes, at most."""
 
+KEPT_LOSSES = 4096
+"""Rounds whose losses are kept until they are added to the history, where no probe does so any more."""
+
 
 class Probe(Displayed):
     """Measures a generator and a discriminator while somebody else's loop trains them.
@@ -168,6 +171,10 @@ class Probe(Displayed):
                 self._say_what_failed(error)
                 if self._failed == MAX_ERRORS:
                     self._give_up()
+        elif max(map(len, self._losses.values()), default=0) >= KEPT_LOSSES:
+            with suppress(Exception):
+                self._flush_losses()
+            self._losses = {}
 
     def _after_round(self, batch: Batch | Callable[[], Any]) -> None:
         """Measures the round, if it was to be probed, and prepares the next one, if that is to be."""
@@ -226,7 +233,9 @@ class Probe(Displayed):
         self._say("rounds", f"{type(error).__name__}: {error}")
 
     def _give_up(self) -> None:
-        """Nothing more is measured, which is worse than an error in one round."""
+        """Nothing more is measured, which is worse than an error in one round; losses are still kept."""
+        with suppress(Exception):  # it must not end the training
+            self._observed.close()
         self._said = {"later rounds" if what == "rounds" else what: why for what, why in self._said.items()}
         errors = {what: why for what, why in self.history.facts.probe_errors.items() if what != "rounds"}
         self.history.update_facts(probe_errors={**errors, **self._said})

@@ -18,6 +18,11 @@ MEASURES = {
 """Which direction is better, the most trusted measure first. Of unpaired images MS-SSIM is a likeness of fakes to each
 other (Odena et al. 2017): then lower is better."""
 
+UNSURE = frozenset({"lpips", "ms-ssim", "ppl"})
+"""Measures that another one is preferred to, and that alone prove no failure: a PPL and an MS-SSIM also rise with the
+variety of the images, and the LPIPS between fakes measures it. Of paired images, where PSNR or SSIM is logged too,
+LPIPS and MS-SSIM are sure."""
+
 OWN = {"quality": 0.0, "distance": 0.05}
 """Measures of our own, which lower is better, and what of them is noise: quick ones, that losses need not yield to."""
 
@@ -49,11 +54,13 @@ class Quality:
         name: as in `MEASURES` or `OWN`.
         shown: the values as measured.
         badness: the same so that lower is better and ratios have a meaning.
+        sure: whether a measure that has become worse proves a failure.
     """
 
     name: str
     shown: Series
     badness: Series
+    sure: bool = True
 
     @cached_property
     def _width(self) -> int:
@@ -78,6 +85,14 @@ class Quality:
         noise = 1.4826 * float(np.median(relative)) / 1.5**0.5
         return min(max(noise, 0.03), 0.1) if len(self.badness) < FEW else noise
 
+    @cached_property
+    def _slack(self) -> float:
+        """What is noise in absolute terms: of a KID, which comes down to 0, three deviations of its newer half."""
+        if self.name != "kid" or len(self.badness) < FEW:
+            return OWN.get(self.name, 0.0)
+        newer = self.badness.value[len(self.badness) // 2 :]
+        return 3 * 1.4826 * float(np.median(np.abs(np.diff(newer, 2)))) / 6**0.5
+
     @property
     def best_at(self) -> int:
         """The place of the best median."""
@@ -90,7 +105,8 @@ class Quality:
         if len(self.badness) < FEW:  # two single values must exceed it
             chance = self._noise * (luck + 1.5)
         best = float(self._smooth[self.best_at])
-        return best + abs(best) * max(self._factor - 1, chance) + OWN.get(self.name, 0.0)
+        relative = abs(best) * max(self._factor - 1, chance)
+        return best + (max(relative, self._slack) if self.name in MEASURES else relative + self._slack)
 
     @cached_property
     def worse(self) -> bool:
@@ -142,7 +158,7 @@ class Quality:
         if len(part) < 2:
             return False
         first = part.early(min(3, max(1, len(part) // 4)))
-        return part.recent(min(3, len(part))) < 0.9 * first - OWN.get(self.name, 0.0)
+        return part.recent(min(3, len(part))) < 0.9 * first - self._slack
 
     @cached_property
     def useless(self) -> bool:
@@ -184,10 +200,15 @@ def measured(history: History, *, own: bool = False) -> Quality | None:
     Args:
         own: whether our quick measures count too.
     """
-    found = [one for name in (*MEASURES, *(OWN if own else ())) if (one := _quality(history, name))]
+    names = sorted(MEASURES, key=lambda name: not _is_sure(history, name))
+    found = [one for name in (*names, *(OWN if own else ())) if (one := _quality(history, name))]
     some = [one for one in found if len(one.shown) >= 3]
     enough = (one for one in some if one.name not in OWN or len(one.shown) >= FEW_OWN or one.is_better)
     return next(enough, next(iter(some or found), None))
+
+
+def _is_sure(history: History, name: str) -> bool:
+    return name not in UNSURE or (name != "ppl" and ("psnr" in history or "ssim" in history))
 
 
 def _quality(history: History, name: str) -> Quality | None:
@@ -205,9 +226,11 @@ def _quality(history: History, name: str) -> Quality | None:
         shown = since_growth(history, shown)
     if not shown:
         return None
+    if name == "ppl":  # a G that has hardly learned changes little along a path
+        shown = Series(shown.at[len(shown) // 4 :], shown.value[len(shown) // 4 :])
     shown = shown.thinned(200)
     scaled = {LOWER: lambda v: v, HIGHER: lambda v: 1 / v, DECIBELS: lambda v: 10 ** (-v / 20)}[direction](shown.value)
-    return Quality(name, shown, Series(shown.at, scaled))
+    return Quality(name, shown, Series(shown.at, scaled), _is_sure(history, name))
 
 
 def is_growing(history: History) -> bool:
@@ -234,9 +257,9 @@ def _full_growth(history: History) -> float:
 def severity_of(history: History, since: float, *, sure: bool = False) -> Severity | None:
     """How serious something is that losses show since a time.
 
-    A failure if the quality has become worse; nothing while images are as good as ever and better than at first, or, of
-    what is proved, better than at that time; else a warning. Where no quality was measured since, or one that never was
-    any good, it depends on the evidence.
+    A failure if a quality that is sure has become worse; nothing while images are as good as ever and better than at
+    first, or, of what is proved, better than at that time; else a warning. Where no quality was measured since, or one
+    that never was any good, it depends on the evidence.
 
     Args:
         sure: whether the losses prove it: then it is a failure without a quality too.
@@ -245,6 +268,6 @@ def severity_of(history: History, since: float, *, sure: bool = False) -> Severi
     if quality is None or quality.shown.at[-1] < since or (sure and quality.useless):
         return "failure" if sure else "warning"
     if quality.worse:
-        return "failure"
+        return "failure" if sure or quality.sure else "warning"
     better = quality.improved_after(since) if sure else quality.improved
     return None if better else "warning"

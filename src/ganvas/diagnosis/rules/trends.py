@@ -42,7 +42,7 @@ def regressing(history: History) -> Detection | None:
     )
     began, ends = quality.shown.at[0], quality.shown.at[-1]
     least = WORSE if quality.worse_since < (began + ends) / 2 else FALLEN
-    lost = quality.name in MEASURES and len(quality.shown) >= FEW and quality.ratio > least
+    lost = quality.sure and quality.name in MEASURES and len(quality.shown) >= FEW and quality.ratio > least
     return Detection(quality.worse_since, (evidence,), severity="failure" if lost else None)
 
 

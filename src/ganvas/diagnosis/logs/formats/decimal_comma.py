@@ -42,7 +42,11 @@ def writes_commas(lines: Iterable[str]) -> bool:
 
 
 def with_point(text: str, counts: bool) -> str:
-    """A number with a decimal point; one that counts steps has none, so its commas and points divide thousands."""
-    if counts and re.fullmatch(r"[1-9]\d{0,2}(?:[.,]\d{3})+", text):
+    """A number with a decimal point, which stands behind its thousands: 1.234,5 as 1234.5, but 1,234.5 as it is.
+
+    Args:
+        counts: whether it counts steps: then it has no decimals, so its commas and points divide thousands.
+    """
+    if counts and _THOUSANDS.fullmatch(text):
         return re.sub("[.,]", "", text)
-    return text.replace(".", "").replace(",", ".") if "," in text else text
+    return text.replace(".", "").replace(",", ".") if text.rfind(",") > text.rfind(".") else text

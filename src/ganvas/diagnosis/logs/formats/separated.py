@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice, pairwise
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 from ganvas.diagnosis.logs import names
 from ganvas.diagnosis.logs.formats import decimal_comma
 from ganvas.diagnosis.logs.numbers import number
-from ganvas.diagnosis.logs.rows import GAP, LAST, VALUE, Column, Rows, Table
+from ganvas.diagnosis.logs.rows import GAP, LAST, MAX_RUNS, NULL, VALUE, Column, Rows, Table
 from ganvas.diagnosis.logs.source import TERMINAL, Source, shown
 from ganvas.errors import GanvasError
 
@@ -26,7 +26,11 @@ _SEARCHED = 100
 """Lines among which the header is searched."""
 
 _RULE = re.compile(r"[|:+=\s-]+")
-_TIME = re.compile(r"(?<![\w.:])\d+:\d\d(?::\d\d)?(?![\w.:])")
+_TIME = re.compile(
+    r"(?:(?<![\w.:])(?:\d{4}([-/.])\d\d\1\d\d[T ])?|(?<=\dT))"
+    r"\d+:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?(?![\w.:])"
+)
+"""A time of day, also with its date and its zone."""
 _BOX = str.maketrans({**dict.fromkeys("│┃║┆┇┊┋", "|"), **{chr(code): "+" for code in range(0x2500, 0x2580)
                       if chr(code) not in "│┃║┆┇┊┋"}})  # fmt: skip
 """The characters from which tables are drawn."""
@@ -100,7 +104,7 @@ def find_layout(source: Source) -> Layout | None:
 
 
 def _is_number(cell: str) -> bool:
-    return number(cell.replace(",", ".")) is not None
+    return number(decimal_comma.with_point(cell.strip(), counts=True)) is not None
 
 
 def _plain(line: str) -> str:
@@ -127,8 +131,6 @@ def lines_of(source: Source, layout: Layout) -> Iterator[list[str]]:
     """The cells of every line that is not blank, from the header on."""
     delimiter = layout.delimiter
     lines = islice((line for line in map(_plain, source.lines()) if line.strip()), layout.header or 0, None)
-    if delimiter == ";":
-        lines = (line.replace(",", ".") for line in lines)  # where ; separates, 0,5 is a half
     if delimiter == " ":
         lines = (" ".join(line.split()) for line in lines)
     return csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
@@ -170,29 +172,67 @@ def read_columns(source: Source, layout: Layout, name_columns: Callable[[list[st
     Raises:
         GanvasError: the header is missing, or the text is damaged.
     """
-    lines, rows = lines_of(source, layout), Rows()
-    cells_at_start = (" ".join(cells_of(_plain(line), layout.delimiter)) for line in source.head)
-    commas = layout.delimiter != ";" and decimal_comma.writes_commas(cells_at_start)
+    lines, rows, runs = lines_of(source, layout), Rows(), dict[str, dict[str, int]]()
+    commas = writes_commas(source, layout)
     try:
         first = next(lines, [])
-        header = name_columns(first)
+        named = name_columns(first)
         if layout.header is None:
             lines = chain([first], lines)
-        while some := list(islice(lines, _CHUNK)):
+        for header, some in _blocks(lines, first, named, name_columns):
             good = [line for line in some if len(line) == len(header)]
             rows.unread += len(some) - len(good)
             if good:
                 cells = dict(zip(header, zip(*good, strict=True), strict=True))
-                if commas:
+                if commas or layout.delimiter == ";":
                     cells = {name: _with_points(name, column) for name, column in cells.items()}
                 if any(cells):
-                    rows.add_block({name: _converted(column) for name, column in cells.items() if name})
-                rows.texts = {name: column[-LAST:] for name, column in cells.items() if name}
+                    rows.add_block({
+                        name: _numbered(column, runs.setdefault(name, {}))
+                        if names.is_run(name) and name not in source.columns else _converted(column)
+                        for name, column in cells.items() if name
+                    })  # fmt: skip
+                rows.texts |= {name: column[-LAST:] for name, column in cells.items() if name}
     except csv.Error as error:
         raise GanvasError(
             f"{shown(source.path.name)} is damaged: {error}.", expected="separated values", fix="write it again."
         ) from error
-    return replace(rows.table(), notes=(decimal_comma.NOTE,) if commas else ())
+    empty = not (rows.count or rows.unread)
+    labels = {name: list(numbers) for name, numbers in runs.items()}
+    return replace(rows.table(), labels=labels, empty=empty, notes=(decimal_comma.NOTE,) if commas else ())
+
+
+def _blocks(
+    lines: Iterable[list[str]], titles: list[str], header: list[str], name_columns: Callable[[list[str]], list[str]]
+) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """(the names, at most `_CHUNK` lines below them): a training that is resumed may write another header.
+
+    Args:
+        titles: the header as it is written.
+        header: the same as names.
+    """
+    some: list[list[str]] = []
+    for line in lines:
+        if line and (len(line) != len(titles) or line[-1][:1].isalpha()) and _is_header(line):
+            if line != titles:
+                yield header, some
+                titles, header, some = line, name_columns(line), []
+            continue
+        some.append(line)
+        if len(some) == _CHUNK:
+            yield header, some
+            some = []
+    yield header, some
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    known = sum(names.is_quantity(cell) or names.time_kind(cell) is not None for cell in cells)
+    return known > 1 and not any(map(_is_number, cells))
+
+
+def writes_commas(source: Source, layout: Layout) -> bool:
+    """Whether the decimals of a table stand behind a comma."""
+    return decimal_comma.writes_commas(" ".join(cells_of(_plain(line), layout.delimiter)) for line in source.head)
 
 
 def _with_points(name: str, cells: Sequence[str]) -> tuple[str, ...]:
@@ -201,11 +241,22 @@ def _with_points(name: str, cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def _converted(cells: Sequence[str]) -> Column:
-    """A column; fast unless a cell is a word."""
+    """A column; fast unless a cell is a word. Where nothing was measured, or pandas wrote a NaN, it is null."""
     try:
         values = np.fromiter((float(cell or "nan") for cell in cells), float, len(cells))
-        return Column(values, np.fromiter(map(bool, cells), bool, len(cells)).astype(np.uint8))
+        state = [VALUE if cell else NULL for cell in cells]
     except ValueError:
         numbers = [number(cell) for cell in cells]
         values = np.array([np.nan if value is None else value for value in numbers], float)
-        return Column(values, np.array([GAP if value is None else VALUE for value in numbers], np.uint8))
+        state = [VALUE if value is not None else NULL if cell.strip().lower() in _MISSING else GAP
+                 for cell, value in zip(cells, numbers, strict=True)]  # fmt: skip
+    return Column(values, np.array(state, np.uint8))
+
+
+def _numbered(cells: Sequence[str], numbers: dict[str, int]) -> Column:
+    """A column of names, each as its number, which is added where it is new; there is none for further ones."""
+    for cell in dict.fromkeys(map(str.strip, cells)):
+        if cell and len(numbers) <= MAX_RUNS:
+            numbers.setdefault(cell, len(numbers))
+    values = np.array([numbers.get(cell.strip(), np.nan) for cell in cells], float)
+    return Column(values, np.where(np.isnan(values), GAP, VALUE).astype(np.uint8))

@@ -6,10 +6,18 @@ from itertools import islice
 import numpy as np
 
 from ganvas.diagnosis.logs import names
+from ganvas.diagnosis.logs.formats import decimal_comma
 from ganvas.diagnosis.logs.formats.objects import tag_of
-from ganvas.diagnosis.logs.formats.separated import Layout, cells_of, find_layout, lines_of, read_columns
+from ganvas.diagnosis.logs.formats.separated import (
+    Layout,
+    cells_of,
+    find_layout,
+    lines_of,
+    read_columns,
+    writes_commas,
+)
 from ganvas.diagnosis.logs.numbers import number
-from ganvas.diagnosis.logs.rows import GAP, Column, Rows, Table
+from ganvas.diagnosis.logs.rows import Column, Rows, Table
 from ganvas.diagnosis.logs.source import Source
 
 _WANDB_BOUNDS = ("__MIN", "__MAX")
@@ -46,7 +54,7 @@ def read_wandb(source: Source) -> list[Table] | None:
         texts = {name.removeprefix(f"{run} - "): texts for name, texts in table.texts.items()}
         if not own.keys() - {header[0]}:
             continue
-        filled = np.any([column.state != GAP for name, column in own.items() if name != header[0]], axis=0)
+        filled = np.any([column.present for name, column in own.items() if name != header[0]], axis=0)
         columns = {name: Column(column.values[filled], column.state[filled]) for name, column in own.items()}
         tables.append(Table(table.rows[filled], columns, table.unread, texts, run if len(runs) > 1 else ""))
     return tables
@@ -64,15 +72,20 @@ def read_long_form(source: Source) -> list[Table] | None:
     if not (which and value) or number(second[which[0]]) is not None:
         return None
     clocks = [(i, cell.strip()) for i, cell in enumerate(first) if names.time_kind(cell)]
+    commas = layout.delimiter == ";" or writes_commas(source, layout)
+
+    def number_of(cell: str, counts: bool = False) -> float | None:
+        return number(decimal_comma.with_point(cell.strip(), counts) if commas else cell)
+
     series: dict[str, Rows] = {}
     unread = 0
     for cells in islice(lines_of(source, layout), 1, None):
-        if len(cells) != len(header) or (read := number(cells[value[0]])) is None:
+        if len(cells) != len(header) or (read := number_of(cells[value[0]])) is None:
             unread += bool(cells)
             continue
         name = cells[which[0]].strip()
         rows = series.setdefault(name, Rows())
-        rows.add({name: read} | {clock: number(cells[i]) for i, clock in clocks})
+        rows.add({name: read} | {clock: number_of(cells[i], counts=True) for i, clock in clocks})
         rows.note_text(name, cells[value[0]])
     tables = [rows.table() for rows in series.values()]
     if tables:
