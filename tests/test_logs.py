@@ -319,6 +319,22 @@ def test_utf_16_file_of_powershell(log: Log) -> None:
     assert points(log("step 1 d_loss: 0.5\n".encode("utf-16")), "D/loss") == [(1, 0.5)]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "line"),
+    [
+        ("gb18030", "训练　轮次 {0} 判别器损失: 0.5 生成器损失: 1.5\n"),
+        ("shift_jis", "エポック {0} 識別器損失: 0.5 生成器損失: 1.5\n"),
+    ],
+)
+def test_text_of_a_chinese_or_japanese_windows(log: Log, encoding: str, line: str) -> None:
+    text = "".join(line.format(n) for n in range(9))
+    expected, history = log(text), log(text.encode(encoding))
+    assert points(history, "D/loss") == points(expected, "D/loss")
+    assert history["G/loss"].value.tolist() == [1.5] * 9
+    with pytest.raises(GanvasError, match="is not text"):
+        log(np.random.default_rng(0).integers(128, 256, 4000).astype(np.uint8).tobytes())
+
+
 # Names
 
 
@@ -439,12 +455,15 @@ def test_probabilities_are_recognised(log: Log, header: str, values: list[float]
         ("d_loss,w_dist", True),
         ("d_loss,lr", None),
         ("d_loss,wd", None),
-        ("d_loss,gp,wd", True),
         ("d_loss,WassersteinD", True),
     ],
 )
 def test_critic_is_recognised_by_a_name(log: Log, names_: str, expected: bool | None) -> None:
     assert log(f"{names_}\n-0.5,1\n-0.25,1\n", "a.csv").facts.critic is expected
+
+
+def test_wd_beside_a_gradient_penalty_is_a_wasserstein_distance(log: Log) -> None:
+    assert log("d_loss,gp,wd\n0.5,0.1,3\n0.25,0.1,2\n", "a.csv").facts.critic is True
 
 
 # Time

@@ -202,11 +202,9 @@ def _in_place(name: str, place: str) -> str:
 
 def _timed(table: Table, roles: names.Roles) -> _Training:
     """Every column of a table with its times; rows that a resumed training wrote again are left out."""
-    left = {"unread": table.unread, "unused": [*table.dropped], "notes": [*table.notes]}
     if not table.columns:
-        return _Training(**left)
+        return _Training(unread=table.unread, unused=[*table.dropped], notes=[*table.notes])
     time = find_time(table, roles.time_kind)
-    left["notes"] += filter(None, [time.note])
     kept, restarts = time.rows_kept(rows_of_training(table, roles))
     known = roles.translate_all(table.columns)
     losses = [name for name, own in known.items() if own.startswith(("D/loss", "G/loss"))]
@@ -217,7 +215,10 @@ def _timed(table: Table, roles: names.Roles) -> _Training:
             at, values = time.at[present], column.values[present]
             order = np.argsort(at, kind="stable")
             timed[name] = at[order], values[order]
-    return _Training(time.unit, time.clock, timed, dict(table.texts), table.place, restarts=restarts, **left)
+    return _Training(
+        time.unit, time.clock, timed, dict(table.texts), table.place, table.unread, restarts, [*table.dropped],
+        [*table.notes, *filter(None, [time.note])],
+    )  # fmt: skip
 
 
 def _history(training: _Training, facts: Facts, roles: names.Roles, original: Mapping[str, str]) -> History:

@@ -32,6 +32,7 @@ FORMS = "the log of a training: CSV, JSON, TensorBoard's events, or printed line
 TERMINAL = re.compile(r"\x1b(?:\[[\d;?]*[ -/]*[@-~]|\][^\x07]*\x07)")
 """Colours of a terminal, and what else it obeys."""
 
+_KANA, _HAN = re.compile("[\u3041-\u30fe]"), re.compile("[\u4e00-\u9fff]")
 _CHUNK = 2**20
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
@@ -62,7 +63,8 @@ class Source:
 
     @cached_property
     def encoding(self) -> str:
-        """From the byte order mark, or the zero bytes of UTF-16 without one; else UTF-8, or Latin-1 of few accents."""
+        """From the byte order mark, or the zero bytes of UTF-16 without one; else UTF-8, or Latin-1 of few accents, or
+        what a Japanese or Chinese Windows writes."""
         for mark, encoding in _BOMS.items():
             if self.start.startswith(mark):
                 return encoding
@@ -73,7 +75,9 @@ class Source:
                 return encoding
         text = codecs.getincrementaldecoder("utf-8")("replace").decode(self.start)
         wrong, right = text.count("\ufffd"), sum(char > "\x7f" and char != "\ufffd" for char in text)
-        return "cp1252" if right < wrong <= len(text) / 20 else "utf-8"
+        if right < wrong <= len(text) / 20:
+            return "cp1252"
+        return (wrong > len(text) / 20 and _east_asian(self.start)) or "utf-8"
 
     @cached_property
     def head(self) -> list[str]:
@@ -146,6 +150,20 @@ def refuse_too_large(source: Source) -> GanvasError:
         expected=f"at most {format_bytes(MAX_DOCUMENT)}, as it has to be read as a whole",
         fix="write it as lines of JSON, one object each, or as CSV: those are read in parts.",
     )
+
+
+def _east_asian(start: bytes) -> str:
+    """Shift-JIS of a text with kana, or else GB 18030; empty if it is text in neither, such as random bytes."""
+    for encoding, marks in (("shift_jis", _KANA), ("gb18030", _HAN)):
+        try:
+            text = codecs.getincrementaldecoder(encoding)("strict").decode(start)
+        except UnicodeDecodeError:
+            continue
+        foreign = [char for char in text if char > "\x7f"]
+        written = all(char.isprintable() or char.isspace() for char in foreign)
+        if written and 4 * len(marks.findall(text)) > len(foreign):
+            return encoding
+    return ""
 
 
 def _refuse_binary(source: Source) -> None:
