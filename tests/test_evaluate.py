@@ -400,7 +400,7 @@ def test_measures_whose_names_do_not_explain_themselves_are_explained_where_they
         "subject": {"count": 20},
         "versions": {},
     }
-    values = dict.fromkeys(("frechet", "two_sample", "sliced_wasserstein"), measures.Value(0.5))
+    values = {name: measures.Value(0.5) for name in ("frechet", "two_sample", "sliced_wasserstein")}
     copies = Memorisation(1.0, 1.0, 1.0, 0.01, 0.5, -9.0, np.zeros((0, 2), np.int64))
     text = str(evaluation.Evaluation("fakes", values, copies, protocol, ()))
     explained = [line.partition(": ")[0] for line in text.splitlines() if ": " in line]

@@ -149,9 +149,10 @@ def test_training_that_is_stopped_by_a_failure_has_ended(
     assert problem == progress["problem"] == f"stopped by --on-failure at {progress['nimg'] / 1000:g} kimg"
     assert (progress["state"], is_complete(one)) == ("failed", False)
     assert measurements.was_alone(one.run)
-    worker.run_job(one, quiet=True, alone=False)
+    problem = worker.run_job(one, quiet=True, alone=False)
     assert not measurements.was_alone(one.run)
 
+    progress = one.run.progress()
     monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("it was trained again"))
     assert list(train_all([one], meanwhile=lambda: pytest.fail("nothing is trained"))) == [Outcome(one, problem)]
     assert f"[1/1] digits, seed 0 (runs/x): {problem}" in capfd.readouterr().err
@@ -284,7 +285,8 @@ def test_interrupt_between_outcomes_stops_at_once_and_saves_the_others() -> None
         signal.raise_signal(signal.SIGTERM)
     outcomes.close()  # type: ignore[attr-defined]
     assert not worker_processes()
-    assert [line["event"] for line in read_jsonl(jobs[1].run.path / "events.jsonl")] == ["interrupted"]
+    events = [line["event"] for line in read_jsonl(jobs[1].run.path / "events.jsonl")]
+    assert events == ["shared machine", "interrupted"]
 
 
 @pytest.mark.slow

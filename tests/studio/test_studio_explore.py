@@ -496,7 +496,7 @@ def test_pictures_of_a_work_are_bounded_and_the_first_and_last_stay() -> None:
 def test_pictures_of_works_that_have_ended_are_bounded_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     class Draws:
         async def call(self, _: str, limit: float, hear: Callable[..., None]) -> int:
-            for _ in range(int(limit)):
+            for _step in range(int(limit)):
                 hear({"png": base64.b64encode(b"x" * 10)})
             return 1
 

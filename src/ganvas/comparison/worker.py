@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 
 from filelock import FileLock, Timeout
@@ -28,7 +29,7 @@ from ganvas.comparison.jobs import (
 from ganvas.errors import GanvasError
 from ganvas.runs import film
 from ganvas.runs.folder import Run
-from ganvas.runs.log import append_event, append_text
+from ganvas.runs.log import append_event, append_text, read_events
 from ganvas.trackers import processes
 from ganvas.training.loop import TrainingStopped
 from ganvas.training.start import train
@@ -51,7 +52,7 @@ def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0, alone: bool = 
     """
     try:
         _wait_for_lock(job.run, lock_timeout)
-        told = processes.listeners(job.config)
+        told = processes.listeners(job.config) + (() if alone else (_SharedMachine(),))
         train(job.config, recipe=job.recipe, out=job.out, name=job.name, quiet=quiet, listeners=told)
         with suppress(GanvasError):  # the run is complete without it
             film.save(job.run)  # its curves are in the report
@@ -64,11 +65,19 @@ def run_job(job: Job, *, quiet: bool, lock_timeout: float = 10.0, alone: bool = 
         return interrupted_outcome(job).problem
     except Exception as error:  # a bug in one run must not end the others
         return _describe_crash(error, job.run)
-    finally:
-        if not alone and (nimg := saved_nimg(job.run)) is not None:
-            with suppress(GanvasError):
-                append_event(job.run.path, SHARED_MACHINE, nimg)
     return ""
+
+
+class _SharedMachine:
+    """Writes into a run that it is trained beside other work of the comparison, before it is."""
+
+    def begin(self, run: Run, report: Callable[[str], object]) -> None:
+        if all(event["event"] != SHARED_MACHINE for event in read_events(run.path)):
+            append_event(run.path, SHARED_MACHINE, saved_nimg(run) or 0)
+
+    def written(self) -> None: ...
+
+    def end(self, seconds: float) -> None: ...
 
 
 def _wait_for_lock(run: Run, timeout: float) -> None:

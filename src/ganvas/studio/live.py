@@ -86,7 +86,7 @@ class Live:
         self.wake()
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """What its pictures take."""
         return sum(map(len, self.frames.values()))
 
@@ -100,7 +100,7 @@ class Live:
     def _keep(self, png: bytes) -> None:
         self.count += 1
         self.frames[self.count] = png
-        while len(self.frames) > 3 and (len(self.frames) > MAX_FRAMES or self.bytes > MAX_BYTES):
+        while len(self.frames) > 3 and (len(self.frames) > MAX_FRAMES or self.size > MAX_BYTES):
             self.thin()
 
     def wake(self) -> None:
@@ -146,10 +146,10 @@ class Lives:
         """Bounds the pictures of all that have ended: thins the oldest ones, then removes them but the newest."""
         ended = self._ended()
         for old in ended:
-            while sum(one.bytes for one in ended) > MAX_ENDED_BYTES and old.thin():
+            while sum(one.size for one in ended) > MAX_ENDED_BYTES and old.thin():
                 pass
         for old in ended[:-1]:
-            if sum(one.bytes for one in self._ended()) <= MAX_ENDED_BYTES:
+            if sum(one.size for one in self._ended()) <= MAX_ENDED_BYTES:
                 return
             del self._lives[old.id]
 

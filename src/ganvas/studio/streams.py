@@ -188,7 +188,7 @@ class _RunNews:
         *ends, self._newest, checksum = here
         known = (checksum if len(given) in (0, len(here)) else None, None, None)  # else it is that of another place
         self._stats, self._events, self._metrics = (
-            Tail(self._path / name, *place) for name, *place in zip(LOGS, ends, known, strict=True)
+            Tail(self._path / name, end, checked) for name, end, checked in zip(LOGS, ends, known, strict=True)
         )
 
     def news(self) -> list[bytes]:
