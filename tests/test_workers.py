@@ -263,7 +263,8 @@ def test_second_ctrl_c_kills_and_keeps_the_last_state(monkeypatch: pytest.Monkey
     interrupting.join()
     assert not worker_processes()
     assert saved_nimg(long.run) is not None
-    assert not list(read_jsonl(long.run.path / "events.jsonl")), "killed before it could log the interruption"
+    events = [line["event"] for line in read_jsonl(long.run.path / "events.jsonl")]
+    assert events == ["shared machine"], "killed before it could log the interruption"
 
 
 class Unstoppable(workers._WorkerProcess):
