@@ -122,6 +122,15 @@ def test_bad_usage_gives_a_message_without_a_traceback(arguments: list[str], sta
     assert not Path("runs").exists()
 
 
+@pytest.mark.parametrize("command", ["sample", "evaluate"])
+def test_a_folder_of_another_program_is_not_said_to_be_a_run_without_a_snapshot(command: str) -> None:
+    Path("theirs").mkdir()
+    Path("theirs/config.json").write_text('{"model_type": "bert"}')
+    told = call_cli(command, "theirs", check=1).stderr
+    assert "is damaged (it has no 'format')" in told
+    assert "as ganvas train writes it" in told
+
+
 @pytest.mark.parametrize(
     ("command", "fix"),
     [

@@ -268,6 +268,8 @@ def test_latents_of_other_programs_and_other_generators(run: Run, tmp_path: Path
     for name in ("text.npz", "objects.npy", "missing.npz"):
         with pytest.raises(GanvasError, match="has no latents"):
             load_latents(tmp_path / name)
+    with pytest.raises(GanvasError, match=r"neither \.npy nor \.npz inside"):
+        load_latents(tmp_path / "text.npz")
     np.savez(tmp_path / "one.npz", z=z[0], labels=np.array([2]))
     labels = load_latents(tmp_path / "one.npz").labels
     assert labels is not None
@@ -576,6 +578,8 @@ def test_walks_end_where_they_begin_or_at_the_last() -> None:
         (["--direction", "tsne:0"], "--direction is 'tsne:0'", 1),
         (["--direction", "pca:²"], "--direction is", 1),
         (["--direction", "900"], "direction is 900", 1),
+        (["--direction", "pca:900"], "The pca direction is 900.\nExpected: a whole number from 0 to ", 1),
+        (["--truncation", "nan"], "Expected: a finite number from 0 to 1,000,000\n", 1),
         (["--amount", "-1..1"], "--amount is of --direction", 2),
         (["--mix", "1,2"], "no layers to mix", 1),
         (["--layers", "2"], "--layers is of --mix", 2),

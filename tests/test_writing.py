@@ -20,7 +20,16 @@ from ganvas import image_io
 from ganvas.animation import save_animation
 from ganvas.comparison.candidates import make_comparison_folder
 from ganvas.errors import GanvasError
-from ganvas.files import LEFTOVER, atomic_file, atomic_folder, check_regular, find_leftovers, make_folder, write_text
+from ganvas.files import (
+    LEFTOVER,
+    atomic_file,
+    atomic_folder,
+    check_regular,
+    explain_os_error,
+    find_leftovers,
+    make_folder,
+    write_text,
+)
 from ganvas.runs import checkpoint, curves, log
 from ganvas.runs.folder import Run
 from ganvas.style.images import StyleImage
@@ -32,6 +41,15 @@ PIXELS = np.zeros((3, 20, 20), np.uint8)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(tiny(kimg=0.05), out=tmp_path_factory.mktemp("runs"), quiet=True)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that makes no file for anyone is Linux's")
+def test_a_folder_that_is_there_is_not_said_to_be_missing() -> None:
+    with pytest.raises(GanvasError) as there:
+        write_text(Path("/proc/a.txt"), "x")
+    assert there.value.expected == "a folder that this user may write to"
+    missing = explain_os_error(FileNotFoundError(2, "No such file or directory"), Path("nowhere/a.txt"))
+    assert missing.expected == "its folder to be there"
 
 
 WRITERS: dict[str, Callable[[Path, Run], object]] = {

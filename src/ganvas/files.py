@@ -233,7 +233,7 @@ def explain_os_error(error: OSError, path: Path) -> GanvasError:
     what = f"{str(path)[:MAX_SHOWN_PATH]} could not be written ({error.strerror or error})."
     if error.errno == errno.ENAMETOOLONG:
         return GanvasError(what, expected="a name of at most 255 bytes", fix="choose a shorter name.")
-    if error.errno == errno.ENOENT:
+    if error.errno == errno.ENOENT and not path.parent.is_dir():  # a system's own folder refuses new files so too
         return GanvasError(what, expected="its folder to be there", fix="choose a folder that exists.")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return GanvasError(what, expected="a folder", fix="a file has its name, or that of a folder above it.")

@@ -214,6 +214,8 @@ def _read_origin(values: np.ndarray) -> Origin | None:
 def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
     if content.startswith(npy.MAGIC_PREFIX):
         return {"the array": _read_array(content)}
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ValueError("it is neither .npy nor .npz inside")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
             raise ValueError(f"its arrays are larger than {MAX_BYTES:,} bytes")

@@ -122,4 +122,4 @@ def real_path(path: str | Path) -> Path:
 def _describe_bounds(kind: str, least: float, most: float) -> str:
     if most in (math.inf, 2**63 - 1):
         return f"{kind} from {least:g} on"
-    return f"{kind} from {least:,g} to {most:,g}" if most < 1e6 else f"{kind} from {least:,g} to {most:,}"
+    return f"{kind} from {least:,g} to {most:,g}" if most < 1e6 else f"{kind} from {least:,g} to {most:,.0f}"

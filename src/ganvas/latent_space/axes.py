@@ -95,7 +95,8 @@ class Directions(Displayed):
             GanvasError: there is no such direction, the latents are of another generator, or this family has no such
                 layers.
         """
-        direction, amounts = to_whole(direction, "The direction", 0, len(self) - 1), _to_numbers(amounts)
+        name = f"The {self.method} direction"
+        direction, amounts = to_whole(direction, name, 0, len(self) - 1), _to_numbers(amounts)
         latents = self.sampler.check_latents(latents)
         step = torch.tensor(amounts, dtype=torch.float32)[:, None, None] * self.vectors[direction]
         if layers is not None:

@@ -83,9 +83,10 @@ class Run(Displayed):
         """The newest snapshot.
 
         Raises:
-            GanvasError: there is none yet.
+            GanvasError: there is none yet, or this is not a run folder.
         """
         if not self.snapshots:
+            _ = self.metadata  # which another program's config.json has not
             raise GanvasError(f"{self.path} has no snapshot yet.", fix="train it a little longer.")
         return self.snapshots[-1]
 
