@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ import torch
 from ganvas.cli import run_reporting_errors
 from ganvas.config import TrainConfig, from_json
 from ganvas.training import distributed, start
+from ganvas.training.loop import Session
 from ganvas.training.state import TrainState
 
 AT = 140
@@ -43,6 +45,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "slow": lambda: time.sleep(1.0),
     "silent": lambda: time.sleep(30),
     "impatient": lambda: None,
+    "slow end": lambda: None,
 }
 
 
@@ -59,6 +62,15 @@ def install(fault: str) -> None:
         start.estimate_cost = lambda *_: no_memory()
     if fault == "killed early":
         start.estimate_cost = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    if fault == "slow end":
+        finish = Session._finish
+
+        def finish_slowly(self: Session, stopped: bool) -> None:
+            time.sleep(2)
+            finish(self, stopped)
+            Path("finished").touch()
+
+        Session._finish = finish_slowly  # type: ignore[method-assign]
     if fault == "impatient":
         distributed.TIMEOUT = timedelta(seconds=2)
 

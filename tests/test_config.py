@@ -267,6 +267,8 @@ def test_what_each_process_computes_by_itself_is_noted() -> None:
     assert group.startswith("18 images on each process are no multiple of 4")
     assert not list(notes_on_processes(config, 1))
     assert not list(notes_on_processes(replace(config, batch=64, objective="hinge"), 2))
+    (back,) = notes_on_processes(replace(config, batch=64, objective="hinge", on_failure="rollback"), 2)
+    assert back.startswith("numbers that are not finite end the training")
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,32 @@ with distributed.process_group():
 """
 
 
+UNEVEN = """
+import json
+import torch
+from ganvas.training import distributed
+
+with distributed.process_group():
+    network = torch.nn.ModuleDict({name: torch.nn.Linear(1, 1, bias=False) for name in "abcd"})
+    for name in ("ab", "bc")[distributed.rank()]:
+        network[name](torch.ones(1, 1)).sum().backward()
+    norm = distributed.average_gradients(network)
+    found = [None if p.grad is None else p.grad.item() for p in network.parameters()]
+    print(json.dumps({"gradients": found, "norm": float(norm)}))
+"""
+
+
+def test_gradients_of_layers_that_one_rank_alone_used_are_averaged_with_zero() -> None:
+    """Packed without the others they had equal sizes, and each was averaged with that of another layer."""
+    Path("uneven.py").write_text(UNEVEN)
+    with fork_ranks([["uneven.py"]] * 2) as forks:
+        for done in [fork.wait(60) for fork in forks]:
+            assert done.returncode == 0, done.stderr
+            found = json.loads(done.stdout)
+            assert found["gradients"] == [0.5, 1.0, 0.5, None]
+            assert found["norm"] == pytest.approx(1.5**0.5)
+
+
 @pytest.mark.parametrize("family", [pytest.param("mlp", marks=pytest.mark.exhaustive), "cnn"])
 def test_gradients_of_two_ranks_equal_one_process_with_both_penalties(
     family: str, write_images: Callable[..., Path]

@@ -91,7 +91,9 @@ def test_batch_that_does_not_fit_is_refused_with_one_that_fits(monkeypatch: pyte
     assert not Path("runs/big").exists(), "refused before anything is written"
 
 
-def test_images_that_fit_are_whole_groups_of_the_minibatch_standard_deviation() -> None:
+def test_images_that_fit_are_whole_groups_of_the_minibatch_standard_deviation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cost = CostEstimate(1, 1, 1, 1, 0, 100.0, 0.0, 64, 3500, images_per_group=4)
     with pytest.raises(GanvasError) as refused:
         check_memory(cost)
@@ -101,6 +103,10 @@ def test_images_that_fit_are_whole_groups_of_the_minibatch_standard_deviation() 
     with pytest.raises(GanvasError) as refused:
         check_memory(dataclasses.replace(cost, accumulates=False))
     assert refused.value.fix == "--batch 28 would fit."
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(GanvasError) as refused:
+        check_memory(cost)
+    assert refused.value.fix.startswith("--batch 56 would fit; --microbatch 28 keeps"), "the batch is that of both"
 
 
 @pytest.mark.parametrize(("family", "group"), [("stylegan", 4), ("msg", 4), ("cnn", 1)])

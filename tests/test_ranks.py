@@ -20,11 +20,12 @@ import torch
 from support import Fork, run_script_file, tiny
 
 from ganvas.config import TrainConfig, replace, to_json
+from ganvas.environment import usable_cores
 from ganvas.errors import GanvasError
 from ganvas.runs import checkpoint
 from ganvas.runs.folder import Run
 from ganvas.runs.log import read_jsonl
-from ganvas.training import distributed, launch
+from ganvas.training import distributed, launch, start
 from ganvas.training.start import train
 
 pytestmark = pytest.mark.slow
@@ -209,6 +210,16 @@ def test_request_to_stop_one_rank_stops_all_and_saves() -> None:
     assert saved_state()[1] == 160
 
 
+def test_stopped_ranks_wait_until_the_main_one_has_written_all() -> None:
+    """torchrun kills what is left half a minute after the first process that was interrupted."""
+    with ranks([CONFIG] * 2, ["slow end", "terminated"]) as (first, second):
+        assert second.wait(SECONDS).returncode == 130
+        assert Path("finished").exists()
+        ended = first.wait(SECONDS)
+    assert ended.returncode == 130
+    assert "Stopping: the state is saved first. The state of 0.1 kimg stays intact." in ended.stderr
+
+
 def test_rank_that_does_not_answer_is_not_waited_for_for_ever() -> None:
     with ranks([CONFIG] * 2, ["impatient", "silent"]) as (first, second):
         done = first.wait(SECONDS)
@@ -242,6 +253,29 @@ def test_rank_with_another_command_is_refused(knobs: dict[str, object], told: st
     assert f"Rank 1 has another {told}" in second.stderr
     assert told in first.stderr
     assert not RUN.path.exists()
+
+
+def test_own_code_of_another_content_is_another_setting() -> None:
+    file, images = Path("own.py"), SimpleNamespace(fingerprint="x")
+    file.write_text("def brighten(images):\n    return images\n")
+    config = replace(CONFIG, augment="own.py:brighten")
+    first = start._shared_settings(config, images)  # type: ignore[arg-type]
+    assert first == start._shared_settings(config, images)  # type: ignore[arg-type]
+    file.write_text("def brighten(images):\n    return images + 0.1\n")
+    second = start._shared_settings(config, images)  # type: ignore[arg-type]
+    assert [name for name in first if first[name] != second[name]] == ["content of own.py"]
+
+
+def test_setting_that_another_version_has_is_refused_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "run_on_main", lambda function: {**function(), "--new-knob": 1})
+    with pytest.raises(GanvasError, match="another --new-knob than rank 0: None instead of 1"):
+        distributed._check_settings({"version of Ganvas": "1"})
+
+
+def test_dry_run_of_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(GanvasError, match=r"A dry run is one process\.(.|\n)*leave torchrun out"):
+        start.plan(CONFIG)
 
 
 def test_gpus_on_some_machines_only_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,3 +366,38 @@ def test_launcher_names_a_rank_that_was_killed(
     monkeypatch.setattr("torch.distributed.run.main", fail)
     assert launch.main(["2", "train"]) == result
     assert capsys.readouterr().err == (f"ganvas: {said}\n" if said else "")
+
+
+def test_launcher_says_nothing_of_ranks_that_torchrun_killed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+    failures = {rank: ProcessFailure(rank, os.getpid(), status, "") for rank, status in ((0, -9), (1, 1))}
+    failures[0].timestamp = failures[1].timestamp + 30
+
+    def fail(arguments: list[str]) -> None:
+        raise ChildFailedError("ganvas", failures)
+
+    monkeypatch.setattr("torch.distributed.run.main", fail)
+    assert launch.main(["2", "train"]) == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("ignored", "handled"), [(True, "SIGTERM,SIGINT,SIGQUIT"), (False, None)])
+def test_launcher_has_torchrun_wait_for_the_saving_and_keeps_nohup(
+    ignored: bool, handled: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "TORCHELASTIC_SIGNALS_TO_HANDLE", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "")  # restored afterwards
+        monkeypatch.delenv(name)
+    seen: dict[str, str] = {}
+    monkeypatch.setattr("torch.distributed.run.main", lambda arguments: seen.update(os.environ))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        assert launch.main(["2", "train"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == str(launch.SECONDS_TO_SAVE)
+    assert seen.get("TORCHELASTIC_SIGNALS_TO_HANDLE") == handled
+    assert int(seen["OMP_NUM_THREADS"]) == max(1, usable_cores() // 2)

@@ -190,8 +190,12 @@ def _cpu() -> dict[str, Any]:
     """Cores, and those that this process may use."""
     import psutil
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cores": psutil.cpu_count(logical=False), "logical": psutil.cpu_count(), "usable": usable}
+    return {"cores": psutil.cpu_count(logical=False), "logical": psutil.cpu_count(), "usable": usable_cores()}
+
+
+def usable_cores() -> int:
+    """The logical cores that this process may use: fewer than there are in a container or a job of a scheduler."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _threads() -> int:

@@ -19,6 +19,7 @@ from typing import IO
 
 from ganvas.comparison.jobs import Job, Outcome, ended_outcome, interrupted_outcome, lost_outcome
 from ganvas.comparison.progress import ProgressDisplay
+from ganvas.environment import usable_cores
 from ganvas.errors import GanvasError
 from ganvas.interrupts import StopRequests, collect_stop_requests
 from ganvas.values import to_number
@@ -261,7 +262,7 @@ class _WorkerProcess:
 def _threads_per_worker(workers: int) -> int:
     """The cores of each worker, or OMP_NUM_THREADS if it is smaller. Training uses fewer for a small network."""
     own = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     share = max(1, cores // workers)
     return min(share, int(own)) if own.isdecimal() and int(own) else share
 

@@ -76,12 +76,14 @@ def describe(
 
 
 def notes_on_processes(config: TrainConfig, processes: int) -> Iterator[str]:
-    """What of a batch that several processes share is computed over the share of each alone."""
+    """What of a batch that several processes share is computed over the share of each alone; what they cannot do."""
     share, group = config.optimisation.batch // processes, images_per_group(config.network)
     if processes > 1 and config.loss.objective == "rahinge":
         yield f"the rahinge objective compares with the mean over {share} images, the share of each process."
     if processes > 1 and share % group and not config.optimisation.batch % group:
         yield describe_incomplete_groups(f"{share} images on each process are", group)
+    if processes > 1 and config.runtime.on_failure == "rollback":
+        yield "numbers that are not finite end the training: several processes do not go back from them."
 
 
 def quote(run: Run) -> str:

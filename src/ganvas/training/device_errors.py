@@ -8,6 +8,7 @@ from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
 from ganvas.runs import state_metadata
 from ganvas.runs.folder import Run
+from ganvas.training import distributed
 from ganvas.training.estimate import CostEstimate
 
 
@@ -35,7 +36,11 @@ def _explain_memory(config: TrainConfig, cost: CostEstimate, run: Run | None, re
         what = f"{what}; {run} stopped, and {state}"
     smaller = _smaller_microbatch(config, cost)
     if smaller is None:
-        fix = f"--batch {cost.in_groups(n // 2)}" if n > 2 else "narrower networks, or a smaller --resolution"
+        fix = (
+            f"--batch {cost.in_groups(n // 2) * distributed.world_size()}"
+            if n > 2
+            else "narrower networks, or a smaller --resolution"
+        )
     else:
         kept = "the batch and its gradients" if cost.accumulates else "the batch"
         fix = f"--microbatch {smaller}, which keeps {kept}, and takes longer"

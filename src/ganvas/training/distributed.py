@@ -196,9 +196,9 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
     ours = json.loads(json.dumps(settings, default=str))
     theirs = run_on_main(lambda: ours)
     for name, value in theirs.items():
-        if ours[name] != value:
+        if (own := ours.get(name)) != value:
             raise GanvasError(
-                f"Rank {rank()} has another {name} than rank 0: {ours[name]} instead of {value}.",
+                f"Rank {rank()} has another {name} than rank 0: {own} instead of {value}.",
                 expected="the same command and the same data on every machine",
                 fix="give each machine the same command.",
             )
@@ -207,18 +207,29 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
 def average_gradients(network: nn.Module) -> Tensor:
     """Averages the gradients over the processes in one flat all-reduce, in place.
 
+    A parameter that only some processes used, as of a network of the user's own with random depth, has zero on the
+    others; what no process used stays without a gradient.
+
     Returns:
         The norm of the averaged gradient, a float scalar tensor on the device.
     """
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    parameters = [p for p in network.parameters() if p.requires_grad or p.grad is not None]
     if world_size() > 1:
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        used = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device)
+        own = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+        flat = torch.cat([*own, used.to(own[0].dtype)])
         all_reduce_sum([flat])
         flat /= world_size()
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
-    return torch.nn.utils.get_total_norm(gradients)
+        *parts, used = flat.split([*(p.numel() for p in parameters), len(parameters)])
+        absent = [i for i, p in enumerate(parameters) if p.grad is None]
+        for p, part in zip(parameters, parts, strict=True):
+            if p.grad is not None:
+                p.grad.copy_(part.view_as(p))
+        share = used.tolist() if absent else []  # waits for the device
+        for i in absent:
+            if share[i]:
+                parameters[i].grad = parts[i].view_as(parameters[i]).clone()
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 def all_reduce_sum(tensors: Iterable[Tensor]) -> None:

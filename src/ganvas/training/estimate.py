@@ -230,7 +230,7 @@ def check_memory(cost: CostEstimate) -> None:
     if cost.peak_bytes > cost.free_bytes * MAX_MEMORY_FRACTION:
         fits, fix = cost.fitting_images, ""
         if fits > 0:
-            fix = f"--batch {fits} would fit."
+            fix = f"--batch {fits * distributed.world_size()} would fit."
             if cost.accumulates:
                 fix = f"{fix[:-1]}; --microbatch {fits} keeps the batch and its gradients, and takes longer."
         raise _too_large(f"about {cost.peak_bytes / 1e9:.1f} GB of", cost.free_bytes, fix)

@@ -8,11 +8,15 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from ganvas.environment import usable_cores
 from ganvas.errors import GanvasError
 from ganvas.interrupts import exit_on_signal
 
 KILLED = 9
 """SIGKILL, which Windows does not name."""
+
+SECONDS_TO_SAVE = 600
+"""How long torchrun waits after Ctrl-C or SIGTERM until the processes have saved and ended."""
 
 
 def exec_torchrun(processes: int, device: str, argv: Sequence[str]) -> None:
@@ -48,13 +52,16 @@ def main(argv: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(argv[0]))))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // int(argv[0]))))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_SAVE))
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
+        os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGQUIT")
     try:
         torchrun(["--standalone", f"--nproc-per-node={argv[0]}", "-m", "--", "ganvas", *argv[1:]])  # -- before --d
     except ChildFailedError as error:  # a process prints what happened, but for one that was killed
-        for rank, failure in error.failures.items():
-            if failure.exitcode < 0:
-                print(f"ganvas: {_describe_kill(rank, -failure.exitcode)}", file=sys.stderr)
+        rank, failure = error.get_first_failure()  # torchrun itself kills those that do not end after it
+        if failure.exitcode < 0:
+            print(f"ganvas: {_describe_kill(rank, -failure.exitcode)}", file=sys.stderr)
         return 130 if any(failure.exitcode == 130 for failure in error.failures.values()) else 1
     except SignalException:
         return 130

@@ -139,8 +139,7 @@ class Session:
                 self.progress.update_bar(self.nimg)
                 before = self.nimg
                 self._train_round(rounds, batches, slow=slow)
-            if self.is_main:
-                self._finish(stop)
+            distributed.run_on_main(partial(self._finish, stop))  # torchrun kills all 30 s after one was interrupted
         if stop or self.stop:  # the request may have come while the end was being written
             rest = "the same command resumes from there" if self.nimg < self.total else "the run is complete"
             raise KeyboardInterrupt(f"stopped at {self.nimg / 1000:g} kimg; {rest}")
@@ -222,7 +221,9 @@ class Session:
     def _announce_stop(self) -> None:
         if not self._announced_stop:
             self._announced_stop, saved = True, self._describe_saved_state()
-            self.progress.print(f"Stopping: the state is saved first. Ctrl-C again ends at once; {saved}.")
+            again = "Ctrl-C again ends at once; " if distributed.world_size() == 1 else ""  # torchrun waits for them
+            rest = f"{again}{saved}"
+            self.progress.print(f"Stopping: the state is saved first. {rest[0].upper()}{rest[1:]}.")
 
     def _describe_saved_state(self) -> str:
         if self.saved_nimg is None:

@@ -125,7 +125,8 @@ def train(
             with ExitStack() as stack, progress:
                 trained_on = environment.name_devices(device, distributed.world_size())
                 run = distributed.run_on_main(lambda: _lock_run(run, config, n, trained_on, stack))
-                stack.enter_context(cpu_threads(run.threads or n))
+                own = None if distributed.is_main_process() else config.runtime.threads  # of this machine
+                stack.enter_context(cpu_threads(own or run.threads or n))
                 stack.enter_context(device_errors.explained(config, cost, run))
                 fresh = distributed.run_on_main(lambda: not run.state_file.exists())
                 if fresh and devices.may_lack_operations(device):
@@ -154,7 +155,8 @@ def train(
 def _shared_settings(config: TrainConfig, images: ImageSet) -> dict[str, Any]:
     """What must be the same on every process, by its name; data may have another path on each machine."""
     knobs = {f"--{name.replace('_', '-')}": value for name, value in leaves(config) if name not in OWN_KNOBS}
-    return {**knobs, "set of images": images.fingerprint, "version of Ganvas": __version__}
+    code = {f"content of {of}": entry["sha256"] for of, entry in user_code.sources(config.user_specs()).items()}
+    return {"version of Ganvas": __version__, **knobs, **code, "set of images": images.fingerprint}
 
 
 def _plan_length(planner: Planner, run: Run, images_per_s: float | None) -> Planner:
@@ -230,10 +232,12 @@ def plan(
         run: the one that `train` would resume; None of a new one.
 
     Raises:
-        GanvasError: `train` would refuse the configuration at its start.
+        GanvasError: `train` would refuse the configuration at its start, or this is one of several processes.
     """
     began = planning.now()
     _check_batch(config)
+    if distributed.world_size() > 1:
+        raise GanvasError("A dry run is one process.", fix="leave torchrun out, or unset WORLD_SIZE.")
     device = distributed.local_device(config.runtime.device)
     precision.check(config.runtime.precision, device)
     config, images, shape = _open(config, device, progress=True)
