@@ -368,20 +368,25 @@ def test_launcher_names_a_rank_that_was_killed(
     assert capsys.readouterr().err == (f"ganvas: {said}\n" if said else "")
 
 
-def test_launcher_says_nothing_of_ranks_that_torchrun_killed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("later", "said"), [(30, ""), (-2, "ganvas: Rank 0 was ended by SIGKILL"), (0, "ganvas: Rank 0")]
+)
+def test_launcher_names_a_rank_that_was_killed_before_the_others_failed_but_none_that_torchrun_killed(
+    later: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
     failures = {rank: ProcessFailure(rank, os.getpid(), status, "") for rank, status in ((0, -9), (1, 1))}
-    failures[0].timestamp = failures[1].timestamp + 30
+    failures[0].timestamp = failures[1].timestamp + later
 
     def fail(arguments: list[str]) -> None:
         raise ChildFailedError("ganvas", failures)
 
     monkeypatch.setattr("torch.distributed.run.main", fail)
     assert launch.main(["2", "train"]) == 1
-    assert capsys.readouterr().err == ""
+    told = capsys.readouterr().err
+    assert told.startswith(said)
+    assert bool(told) is bool(said)
 
 
 @pytest.mark.parametrize(("ignored", "handled"), [(True, "SIGTERM,SIGINT,SIGQUIT"), (False, None)])

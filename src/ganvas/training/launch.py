@@ -15,6 +15,9 @@ from ganvas.interrupts import exit_on_signal
 KILLED = 9
 """SIGKILL, which Windows does not name."""
 
+SECONDS_TO_END = 20
+"""Less than the 30 that torchrun gives the other processes where one has failed."""
+
 SECONDS_TO_SAVE = 600
 """How long torchrun waits after Ctrl-C or SIGTERM until the processes have saved and ended."""
 
@@ -59,9 +62,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         torchrun(["--standalone", f"--nproc-per-node={argv[0]}", "-m", "--", "ganvas", *argv[1:]])  # -- before --d
     except ChildFailedError as error:  # a process prints what happened, but for one that was killed
-        rank, failure = error.get_first_failure()  # torchrun itself kills those that do not end after it
-        if failure.exitcode < 0:
-            print(f"ganvas: {_describe_kill(rank, -failure.exitcode)}", file=sys.stderr)
+        first = min(failure.timestamp for failure in error.failures.values())
+        for rank, failure in error.failures.items():
+            if failure.exitcode < 0 and failure.timestamp - first < SECONDS_TO_END:  # later, torchrun has killed it
+                print(f"ganvas: {_describe_kill(rank, -failure.exitcode)}", file=sys.stderr)
         return 130 if any(failure.exitcode == 130 for failure in error.failures.values()) else 1
     except SignalException:
         return 130
