@@ -45,7 +45,8 @@ from diagnosis_corpus import (
 )
 
 from ganvas.diagnosis.diagnosis import apply_rules
-from ganvas.diagnosis.rules.quality import measured, severity_of
+from ganvas.diagnosis.history import Series
+from ganvas.diagnosis.rules.quality import Quality, measured, severity_of
 
 SIZES = (20, 60, 200, 700, 3000)
 
@@ -144,6 +145,19 @@ def test_a_ppl_before_g_has_learned_is_not_the_best() -> None:
     quality = measured(log.history())
     assert quality is not None
     assert not quality.worse
+
+
+def test_a_kid_that_falls_by_a_third_has_improved_and_one_that_stays_has_not() -> None:
+    def count(ends: float) -> int:
+        improved = 0
+        for seed in range(20):
+            noise = np.random.default_rng(seed).normal(0, 0.0008, 40)
+            series = Series(np.arange(40.0), np.linspace(0.012, ends, 40) + noise)
+            improved += Quality("kid", series, series).improved
+        return improved
+
+    assert count(0.008) >= 16
+    assert count(0.012) == 0
 
 
 def test_corpus_is_broad() -> None:

@@ -427,7 +427,7 @@ def test_run_that_cannot_be_written_is_evaluated_all_the_same(
     is_full = number == errno.ENOSPC
     ended = call_cli("evaluate", "run", "--panel", tmp_path / "pairs.png", "--json", check=int(is_full))
     assert json.loads(ended.stdout)["subject"] == "run"
-    told = "ganvas: The disk is full: " if is_full else "Note: the evaluation is not saved: "
+    told = "ganvas: The disk is full: " if is_full else "Note: not all of the evaluation is saved: "
     assert ended.stderr.startswith(f"{told}{Path('run/metrics.jsonl')} could not be written")
     assert (tmp_path / "pairs.png").exists() is not is_full
 

@@ -14,7 +14,7 @@ import pytest
 
 from ganvas.diagnosis.history import Facts, History
 from ganvas.diagnosis.logs import names
-from ganvas.diagnosis.logs.reader import read
+from ganvas.diagnosis.logs.reader import read, read_trainings
 from ganvas.diagnosis.logs.rows import VALUE, Column, Rows
 from ganvas.diagnosis.logs.timeline import find_time
 from ganvas.errors import GanvasError
@@ -120,6 +120,21 @@ def test_cells_that_stay_empty_at_the_end_are_nan(log: Log, cell: str) -> None:
     assert healthy["fid"].last == 40
 
 
+def test_a_column_that_ends_before_another_loss_is_shorter_and_not_nan(log: Log) -> None:
+    """As pandas writes columns of several lengths, of five updates of D to each of G."""
+    rows = "".join(f"{n},0.5,{1.5 if n < 60 else ''}\n" for n in range(300))
+    history = log(",d_loss,g_loss\n" + rows, "log.csv")
+    assert (len(history["D/loss"]), len(history["G/loss"])) == (300, 60)
+    live = log("step,d_loss,g_loss\n0,1,2\n1,0.9,\n2,0.8,\n3,0.7,\n", "live.csv")
+    assert points(live, "G/loss") == [(0, 2)]
+
+
+def test_losses_that_never_were_numbers_are_nan(log: Log) -> None:
+    history = log("epoch,d_loss,g_loss,fid\n" + "".join(f"{n},nan,nan,{400 + n}\n" for n in range(10)), "log.csv")
+    assert np.isnan(history["D/loss"].value).all()
+    assert len(history["G/loss"]) == 10
+
+
 def test_nan_in_rows_of_an_evaluation_is_a_gap(log: Log) -> None:
     trained = "".join(
         f"{n},0.5,1.5,nan\n{n},nan,nan,{40 - n}\n" if n % 3 == 2 else f"{n},0.5,1.5,nan\n" for n in range(9)
@@ -218,6 +233,14 @@ def test_a_resumed_log_may_have_other_columns(log: Log, header: str) -> None:
     assert history.facts.unread == 0
 
 
+@pytest.mark.parametrize("between", ["epoch,fid\n1,90.5\n", "saved, generator, discriminator, ok\n"])
+def test_what_stands_between_the_rows_does_not_hide_those_after_it(log: Log, between: str) -> None:
+    rows = [f"{n},0.5,1.5\n" for n in range(60)]
+    history = log("step,d_loss,g_loss\n" + "".join(rows[:20]) + between + "".join(rows[20:]), "log.csv")
+    assert points(history, "D/loss") == [(n, 0.5) for n in range(60)]
+    assert history.facts.unread == 0
+
+
 def test_single_column_and_duplicate_name(log: Log) -> None:
     assert points(log("d_loss\n0.5\n0.25\n", "a.csv"), "D/loss") == [(0, 0.5), (1, 0.25)]
     history = log("d_loss,d_loss\n0.5,3\n0.25,4\n", "b.csv")
@@ -232,6 +255,14 @@ def test_fifty_thousand_lines_take_under_two_seconds(log: Log) -> None:
     assert time.process_time() - start < 2
     assert len(history["D/loss"]) == 50_000
     assert history["G/loss"].at[-1] == 49_999
+
+
+def test_fifty_thousand_lines_that_end_in_nan_take_under_two_seconds(log: Log) -> None:
+    rows = "\n".join(f"{n},0.{n},1.5,{50 if n % 100 == 0 else 'nan'}" for n in range(50_000))
+    start = time.process_time()
+    history = log("step,d_loss,g_loss,fid\n" + rows, "log.csv")
+    assert time.process_time() - start < 2
+    assert len(history["D/loss"]) == 50_000
 
 
 # Printed lines
@@ -517,6 +548,14 @@ def test_a_count_of_batches_restarts_in_every_epoch(log: Log, epochs: int) -> No
     history = log("batch,d_loss\n" + "".join(f"{n},1\n" for n in range(20)) * epochs, "a.csv")
     assert history["D/loss"].at.tolist() == list(range(20 * epochs))
     assert history.facts.notes == (f"its batch begins anew {epochs - 1}x: read as the epochs of one training",)
+
+
+def test_counts_that_end_differently_are_those_of_trainings(tmp_path: Path) -> None:
+    for name, lengths in (("batch", (35, 100)), ("i", (30, 12)), ("i", (30, 30))):
+        path = tmp_path / "log.csv"
+        path.write_text(f"{name},d_loss\n" + "".join(f"{n},1\n" for length in lengths for n in range(length)))
+        found = [len(history["D/loss"]) for history in read_trainings([path]).values()]
+        assert found == list(lengths), name
 
 
 def test_a_count_of_batches_that_goes_back_to_its_middle_is_resumed(log: Log) -> None:

@@ -283,6 +283,20 @@ def test_a_column_run_of_one_training_does_not_split_it(rows: list[tuple[int, in
     assert history["D/loss"].at.tolist() == sorted({n for _, n in rows})
 
 
+@pytest.mark.parametrize("of", [("exp1", "exp1"), ("train", "eval")])
+def test_a_name_of_the_training_beside_measures_makes_no_row_one_of_the_training(
+    of: tuple[str, str], files: Files
+) -> None:
+    """Rows of FID have the step of the snapshot that is measured, which is earlier."""
+    rows = "".join(
+        f"{of[0]},{n},0.5,1.5,\n" + (f"{of[1]},{n - 4},,,{90 - n}\n" if n % 5 == 4 else "") for n in range(30)
+    )
+    history = only(files({"log.csv": "experiment,step,d_loss,g_loss,fid\n" + rows}))
+    assert history["D/loss"].at.tolist() == list(range(30))
+    assert len(history["fid"]) == 6
+    assert history.facts.restarts == 0
+
+
 def test_log_that_goes_back_to_its_middle_is_one_training(files: Files) -> None:
     history = only(files({"log.txt": printed(range(50), 0.75) + printed(range(25, 60), 0.25)}) / "log.txt")
     assert len(history["D/loss"]) == 60

@@ -116,6 +116,15 @@ def test_thousands_and_decimals_where_semicolons_separate(
     assert history["D/loss"].value.tolist() == d
 
 
+@pytest.mark.parametrize("decimal", ".,")
+@pytest.mark.parametrize("time", ["kimg", "epoch"])
+def test_three_decimals_of_a_time_that_is_no_whole_number_are_no_thousands(time: str, decimal: str, log: Log) -> None:
+    lines = "0.750;0.5;1.5\n1.000;0.5;1.5\n1.250;0.5;1.5\n".replace(".", decimal)
+    assert log(f"{time};d_loss;g_loss\n" + lines, "a.csv")["D/loss"].at.tolist() == [0.75, 1, 1.25]
+    lines = "".join(f"{n}.250;d_loss;0.5\n" for n in range(3)).replace(".", decimal)
+    assert log(f"{time};name;value\n" + lines, "b.csv")["D/loss"].at.tolist() == [0.25, 1.25, 2.25]
+
+
 @pytest.mark.parametrize(
     "lines", ["9.800;d_loss;0,75\n9.900;d_loss;1.000,5\n", "9,800;d_loss;0.75\n9,900;d_loss;1000.5\n"]
 )

@@ -19,8 +19,15 @@ import pytest
 from filelock import FileLock
 from support import time_limit, tiny
 
-from ganvas.comparison import measurements, worker, workers
-from ganvas.comparison.jobs import ended_outcome, interrupted_outcome, is_complete, saved_nimg
+from ganvas.comparison import worker, workers
+from ganvas.comparison.jobs import (
+    SHARED_MACHINE,
+    ended_outcome,
+    interrupted_outcome,
+    is_complete,
+    saved_nimg,
+    was_alone,
+)
 from ganvas.comparison.workers import Job, Outcome, train_all
 from ganvas.config import TrainConfig, replace
 from ganvas.errors import GanvasError
@@ -128,7 +135,19 @@ def test_process_of_a_training_knows_whether_it_has_the_machine_to_itself(
 def test_run_that_shared_the_machine_says_so() -> None:
     for name in ("alone", "shared"):
         assert worker.run_job(job(name, kimg=0.04), quiet=True, alone=name == "alone") == ""
-        assert measurements.was_alone(job(name).run) == (name == "alone")
+        assert was_alone(job(name).run) == (name == "alone")
+
+
+def test_machine_shared_by_a_try_that_saved_nothing_does_not_count() -> None:
+    one = job("x", minutes=1.0)
+    one.run.path.mkdir(parents=True)
+    for event in ("planned", SHARED_MACHINE):
+        append_event(one.run.path, event, 0)
+    assert not was_alone(one.run)
+    append_event(one.run.path, "planned", 0)
+    assert was_alone(one.run)
+    worker._SharedMachine().begin(one.run, print)
+    assert not was_alone(one.run), "it shares it again"
 
 
 def test_run_of_a_comparison_has_a_film() -> None:
@@ -148,9 +167,9 @@ def test_training_that_is_stopped_by_a_failure_has_ended(
     progress = one.run.progress()
     assert problem == progress["problem"] == f"stopped by --on-failure at {progress['nimg'] / 1000:g} kimg"
     assert (progress["state"], is_complete(one)) == ("failed", False)
-    assert measurements.was_alone(one.run)
+    assert was_alone(one.run)
     problem = worker.run_job(one, quiet=True, alone=False)
-    assert not measurements.was_alone(one.run)
+    assert not was_alone(one.run)
 
     progress = one.run.progress()
     monkeypatch.setattr(workers.subprocess, "Popen", lambda *_, **__: pytest.fail("it was trained again"))

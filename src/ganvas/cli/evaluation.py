@@ -89,7 +89,7 @@ def _save_in_run(found: "Evaluation", run: "Run") -> None:
         cause = error.__cause__
         if not isinstance(cause, OSError) or cause.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
-        print(f"Note: the evaluation is not saved: {error.what}", file=sys.stderr)
+        print(f"Note: not all of the evaluation is saved: {error.what}", file=sys.stderr)
 
 
 def diagnose(

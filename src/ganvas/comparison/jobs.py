@@ -112,6 +112,16 @@ def interrupted_outcome(job: Job) -> Outcome:
     return Outcome(job, f"interrupted at {nimg / 1000:g} kimg; the same command resumes from there", stopped=True)
 
 
+def was_alone(run: Run) -> bool:
+    """Whether no other work of a comparison is known to have been computed during its training.
+
+    What a try noted that was killed before it saved, so that the run began anew, does not count.
+    """
+    events = [event["event"] for event in log.read_events(run.path)]
+    began = len(events) - events[::-1].index("planned") if "planned" in events else 0
+    return SHARED_MACHINE not in events[began:]
+
+
 def format_crash(error: Exception) -> str:
     """An unexpected exception in one line."""
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])

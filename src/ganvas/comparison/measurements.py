@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from ganvas import image_io, user_code
-from ganvas.comparison.jobs import SHARED_MACHINE
 from ganvas.data import DataOptions
 from ganvas.data.cached.cache_files import hash_file
 from ganvas.devices import select_device
@@ -89,11 +88,6 @@ def read_device(run: Run) -> str | None:
     """What its training ended on; None of a run that has not ended, or of an older version."""
     ends = [event.get("device") for event in read_events(run.path) if event["event"] == "done"]
     return ends[-1] if ends and isinstance(ends[-1], str) else None
-
-
-def was_alone(run: Run) -> bool:
-    """Whether no other work of a comparison is known to have been computed during its training."""
-    return all(event["event"] != SHARED_MACHINE for event in read_events(run.path))
 
 
 def diagnose_run(run: Run) -> dict[str, Any]:

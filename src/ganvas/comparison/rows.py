@@ -9,7 +9,7 @@ from typing import Any
 from ganvas.comparison import measurements
 from ganvas.comparison.budget import Budget
 from ganvas.comparison.candidates import Candidate
-from ganvas.comparison.jobs import Outcome, format_crash, is_out_of_memory
+from ganvas.comparison.jobs import Outcome, format_crash, is_out_of_memory, was_alone
 from ganvas.comparison.measurements import EvaluationSettings
 from ganvas.data import DataOptions
 from ganvas.errors import GanvasError
@@ -69,7 +69,7 @@ class Rows:
         with _note_problems(row, run):
             row["seed"] = run.config.seed
             row["data"] = {key: run.metadata["data"][key] for key in ("name", "fingerprint", "images", "shape")}
-            row |= {**run.progress(), "device": measurements.read_device(run), "alone": measurements.was_alone(run)}
+            row |= {**run.progress(), "device": measurements.read_device(run), "alone": was_alone(run)}
             if row["state"] != "complete":  # where all of it will be trained, and beside what, is not known
                 row |= {"images_per_s": None, "peak_bytes": None}
             if problem:

@@ -25,11 +25,12 @@ from ganvas.comparison.jobs import (
     interrupted_outcome,
     is_out_of_memory,
     saved_nimg,
+    was_alone,
 )
 from ganvas.errors import GanvasError
 from ganvas.runs import film
 from ganvas.runs.folder import Run
-from ganvas.runs.log import append_event, append_text, read_events
+from ganvas.runs.log import append_event, append_text
 from ganvas.trackers import processes
 from ganvas.training.loop import TrainingStopped
 from ganvas.training.start import train
@@ -72,7 +73,7 @@ class _SharedMachine:
     """Writes into a run that it is trained beside other work of the comparison, before it is."""
 
     def begin(self, run: Run, report: Callable[[str], object]) -> None:
-        if all(event["event"] != SHARED_MACHINE for event in read_events(run.path)):
+        if was_alone(run):
             append_event(run.path, SHARED_MACHINE, saved_nimg(run) or 0)
 
     def written(self) -> None: ...

@@ -210,7 +210,9 @@ def _timed(table: Table, roles: names.Roles) -> _Training:
     losses = [name for name, own in known.items() if own.startswith(("D/loss", "G/loss"))]
     trained, timed = ~evaluated(losses, table), {}
     for name, column in table.columns.items():
-        present = (numbers_of_loss(name, table, time.own) & trained if name in losses else column.present) & kept
+        present = (
+            numbers_of_loss(name, losses, table, time.own) & trained if name in losses else column.present
+        ) & kept
         if name != time.clock and present.any():
             at, values = time.at[present], column.values[present]
             order = np.argsort(at, kind="stable")

@@ -11,12 +11,14 @@ _LEAST = 3
 """Rows at the end whose loss is null, from which on they are NaN; of a loss with fewer numbers as many as those."""
 
 
-def numbers_of_loss(name: str, table: Table, own: np.ndarray) -> np.ndarray:
+def numbers_of_loss(name: str, losses: Sequence[str], table: Table, own: np.ndarray) -> np.ndarray:
     """Where a loss is measured, bool [n]; NaN and infinity are numbers.
 
-    Nulls, as JavaScript writes NaN, and empty cells, as pandas does, are NaN where they end a loss that had no gaps.
+    Nulls, as JavaScript writes NaN, and empty cells, as pandas does, are NaN where they end a loss that had no gaps;
+    not where another loss still is a number in the last row: a NaN reaches both networks, a shorter column is shorter.
 
     Args:
+        losses: the columns of all losses.
         own: which rows have a time of their own, bool [n].
     """
     column = table.columns[name]
@@ -25,7 +27,8 @@ def numbers_of_loss(name: str, table: Table, own: np.ndarray) -> np.ndarray:
     null = column.state[rows] == NULL
     first = int(null.argmax()) if null.any() else len(rows)
     died = present[rows[:first]].all() and null[first:].all() and len(null) - first >= min(_LEAST, first)
-    if first and died:
+    lives = any(_finite(table.columns[other])[rows[-1:]].any() for other in losses if other != name)
+    if first and died and not lives:
         present = present.copy()
         present[rows[first:]] = True
     return present
@@ -35,7 +38,7 @@ def evaluated(losses: Sequence[str], table: Table) -> np.ndarray:
     """Which rows have only a measure of quality, and NaN as each loss, bool [n]: there these NaNs are gaps.
 
     A measure that also stands beside numbers of a loss tells nothing of the NaNs in its row, and a single such row in
-    the middle may be one of the training.
+    the middle may be one of the training; so are all where no loss ever was a number.
 
     Args:
         losses: the columns of all losses.
@@ -47,7 +50,8 @@ def evaluated(losses: Sequence[str], table: Table) -> np.ndarray:
         if names.translate(name) in names.SPARSE and not (_finite(column) & ~lost).any():
             measured |= _finite(column)
     rows = lost & measured
-    return rows if rows.sum() > 1 or rows[-1:].any() else np.zeros(len(table), bool)
+    apart = not lost.all() and (rows.sum() > 1 or rows[-1:].any())
+    return rows if apart else np.zeros(len(table), bool)
 
 
 def _apart(loss: Column, table: Table) -> np.ndarray:

@@ -114,6 +114,9 @@ TIMES = {
 }
 """The same for the columns of the time; the count of batches may restart in every epoch."""
 
+WHOLE_TIMES = {"nimg", "step", "batch"}
+"""Times that are whole numbers, so that 9.800 or 9,800 may be 9800; 1.024 kimg and 1,25 epochs are not."""
+
 SPARSE = frozenset(MEASURES)
 """Measures of quality. They are not measured at every line: their gaps mean nothing."""
 

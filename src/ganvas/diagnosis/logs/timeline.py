@@ -73,7 +73,8 @@ def find_time(table: Table, kind_of: TimeKind) -> Timeline:
     for kind in ("step", "batch"):
         if kind in clocks:
             name, values = clocks[kind]
-            counts.append((_epochs_counted(values, epochs, table.rows, kind == "batch"), name, values))
+            batches = kind == "batch" and name.strip().lower() != "i"  # which may count anything
+            counts.append((_epochs_counted(values, epochs, table.rows, batches), name, values))
     for counted, name, values in sorted(counts, key=lambda count: count[0] > 1):
         at = _accumulate(values, epochs) if counted > 1 else values
         assumed = counted > 1 and epochs is None
@@ -116,7 +117,7 @@ def _epochs_counted(step: np.ndarray, epoch: np.ndarray | None, rows: np.ndarray
     """In how many epochs a count restarts; 1 where it is counted on, or where its restarts are those of trainings.
 
     Without a column of the epochs it restarts from the same number each time: a count of batches at least once, one of
-    steps at least three times, each time after equally many, which several trainings in one file hardly are.
+    steps at least three times; each time after equally many, which several trainings in one file hardly are.
 
     Args:
         rows: the number of each row in the file, int64 [n]: where some were dropped, so were first and last batches.
@@ -131,7 +132,7 @@ def _epochs_counted(step: np.ndarray, epoch: np.ndarray | None, rows: np.ndarray
     starts, ends = step[known][1:][back], step[known][:-1][back]
     if not len(starts) or (len(starts) < 3 and (not batches or starts.min() > step[known][0] + slack)):
         return 1
-    same = np.ptp(starts) <= slack and (batches or np.ptp(ends) <= slack)
+    same = np.ptp(starts) <= slack and np.ptp(ends) <= slack and step[known][-1] <= ends.max() + slack
     return 1 + len(starts) if same else 1
 
 

@@ -78,9 +78,9 @@ def _begun_again(tables: Sequence[Table], roles: names.Roles) -> dict[str, list[
 
 
 def rows_of_training(table: Table, roles: names.Roles) -> np.ndarray:
-    """Which rows have more than times and measures of quality, bool [n]; all if none has."""
+    """Which rows have more than times, measures of quality and the training's name, bool [n]; all if none has."""
     trained = np.zeros(len(table), bool)
     for name, column in table.columns.items():
-        if not roles.time_kind(name) and names.translate(name) not in names.SPARSE:
+        if not (roles.time_kind(name) or names.is_run(name) or names.translate(name) in names.SPARSE):
             trained |= column.present
     return trained if trained.any() else ~trained

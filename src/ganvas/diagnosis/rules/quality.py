@@ -158,7 +158,8 @@ class Quality:
         if len(part) < 2:
             return False
         first = part.early(min(3, max(1, len(part) // 4)))
-        return part.recent(min(3, len(part))) < 0.9 * first - self._slack
+        least = min(0.9 * first, first - self._slack) if self.name not in OWN else 0.9 * first - self._slack
+        return part.recent(min(3, len(part))) < least
 
     @cached_property
     def useless(self) -> bool:

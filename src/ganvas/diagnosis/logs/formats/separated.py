@@ -207,17 +207,24 @@ def _blocks(
 ) -> Iterator[tuple[list[str], list[list[str]]]]:
     """(the names, at most `_CHUNK` lines below them): a training that is resumed may write another header.
 
+    So may an evaluation in between: lines as wide as an earlier header are its own again.
+
     Args:
         titles: the header as it is written.
         header: the same as names.
     """
     some: list[list[str]] = []
+    earlier = {len(titles): (titles, header)}
     for line in lines:
         if line and (len(line) != len(titles) or line[-1][:1].isalpha()) and _is_header(line):
             if line != titles:
                 yield header, some
                 titles, header, some = line, name_columns(line), []
+                earlier[len(titles)] = titles, header
             continue
+        if len(line) != len(titles) and len(line) in earlier:
+            yield header, some
+            (titles, header), some = earlier[len(line)], []
         some.append(line)
         if len(some) == _CHUNK:
             yield header, some
@@ -226,8 +233,9 @@ def _blocks(
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    known = sum(names.is_quantity(cell) or names.time_kind(cell) is not None for cell in cells)
-    return known > 1 and not any(map(_is_number, cells))
+    if any(map(_is_number, cells)):  # which is much faster than the names
+        return False
+    return sum(names.is_quantity(cell) or names.time_kind(cell) is not None for cell in cells) > 1
 
 
 def writes_commas(source: Source, layout: Layout) -> bool:
@@ -236,7 +244,7 @@ def writes_commas(source: Source, layout: Layout) -> bool:
 
 
 def _with_points(name: str, cells: Sequence[str]) -> tuple[str, ...]:
-    counts = names.time_kind(name) is not None
+    counts = names.time_kind(name) in names.WHOLE_TIMES
     return tuple(decimal_comma.with_point(cell, counts) for cell in cells)
 
 

@@ -85,7 +85,10 @@ def read_long_form(source: Source) -> list[Table] | None:
             continue
         name = cells[which[0]].strip()
         rows = series.setdefault(name, Rows())
-        rows.add({name: read} | {clock: number_of(cells[i], counts=True) for i, clock in clocks})
+        rows.add(
+            {name: read}
+            | {clock: number_of(cells[i], names.time_kind(clock) in names.WHOLE_TIMES) for i, clock in clocks}
+        )
         rows.note_text(name, cells[value[0]])
     tables = [rows.table() for rows in series.values()]
     if tables:
