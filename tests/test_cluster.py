@@ -102,7 +102,7 @@ def test_run_of_a_lost_machine_resumes_on_another_and_equals_an_undisturbed_run(
 
 @pytest.mark.slow
 def test_ctrl_c_saves_started_runs_and_names_the_others(machines: Any) -> None:
-    jobs = [job(name, kimg=400.0, snapshot_kimg=0.4) for name in "abc"]  # more than the two nodes can run at once
+    jobs = [job(name, kimg=4000.0, snapshot_kimg=0.4) for name in "abc"]  # more than the two nodes can run at once
     started = lambda: any(saved_nimg(one.run) for one in jobs)  # noqa: E731
     stop = start_when(started, lambda: os.kill(os.getpid(), signal.SIGINT))
     outcomes = []
