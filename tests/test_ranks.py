@@ -389,20 +389,26 @@ def test_launcher_names_a_rank_that_was_killed_before_the_others_failed_but_none
     assert bool(told) is bool(said)
 
 
-@pytest.mark.parametrize(("ignored", "handled"), [(True, "SIGTERM,SIGINT,SIGQUIT"), (False, None)])
+@pytest.mark.parametrize(("ignored", "handled"), [(True, ["--signals-to-handle=SIGTERM,SIGINT,SIGQUIT"]), (False, [])])
 def test_launcher_has_torchrun_wait_for_the_saving_and_keeps_nohup(
-    ignored: bool, handled: str | None, monkeypatch: pytest.MonkeyPatch
+    ignored: bool, handled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "TORCHELASTIC_SIGNALS_TO_HANDLE", "OMP_NUM_THREADS"):
+    for name in ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "")  # restored afterwards
         monkeypatch.delenv(name)
     seen: dict[str, str] = {}
-    monkeypatch.setattr("torch.distributed.run.main", lambda arguments: seen.update(os.environ))
+    given: list[str] = []
+
+    def keep(arguments: list[str]) -> None:
+        seen.update(os.environ)
+        given.extend(arguments)
+
+    monkeypatch.setattr("torch.distributed.run.main", keep)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
         assert launch.main(["2", "train"]) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
     assert seen["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] == str(launch.SECONDS_TO_SAVE)
-    assert seen.get("TORCHELASTIC_SIGNALS_TO_HANDLE") == handled
+    assert [one for one in given if one.startswith("--signals")] == handled
     assert int(seen["OMP_NUM_THREADS"]) == max(1, usable_cores() // 2)

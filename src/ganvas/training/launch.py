@@ -57,10 +57,11 @@ def main(argv: Sequence[str]) -> int:
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // int(argv[0]))))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_SAVE))
+    options = ["--standalone", f"--nproc-per-node={argv[0]}"]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
-        os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGQUIT")
+        options.append("--signals-to-handle=SIGTERM,SIGINT,SIGQUIT")
     try:
-        torchrun(["--standalone", f"--nproc-per-node={argv[0]}", "-m", "--", "ganvas", *argv[1:]])  # -- before --d
+        torchrun([*options, "-m", "--", "ganvas", *argv[1:]])  # -- before --d
     except ChildFailedError as error:  # a process prints what happened, but for one that was killed
         first = min(failure.timestamp for failure in error.failures.values())
         for rank, failure in error.failures.items():
